@@ -40,7 +40,7 @@ from serving.answers.scoring.pipeline import read_log
 from components.config.runtime import Beam
 spec = question_spec(config_of(Path(sys.argv[1]), name=sys.argv[1]))
 files = {"events": find_files("events", [sys.argv[2]]).files}
-activity = ActivityColumns().find(files["events"], spec.columns.event_type)
+activity = ActivityColumns().find(files["events"], spec)
 with tempfile.TemporaryDirectory() as scratch:
     read_log(Job.of(spec, [], files, activity, [], scratch), Beam().options)
 """
@@ -79,7 +79,7 @@ def main() -> None:
         for learners in options.learners:
             log = _simulate(folder, learners)
             count = pl.scan_parquet(log / "events.parquet").select(pl.len()).collect().item()
-            reading = _run([sys.executable, "-c", READ, str(options.model), _events(log)])
+            reading = run_process([sys.executable, "-c", READ, str(options.model), _events(log)])
             _print(count, "reading alone", reading, reading)
             for name, url in _databases(folder, options.postgresql):
                 for what, measured in _score(options.model, log, url):
@@ -95,13 +95,13 @@ def _score(model: Path, log: Path, url: str) -> Iterator[tuple[str, Measured]]:
         "--events", _events(log), "--learners", str(log / "outcomes.parquet"), "--to", url,
     ]  # fmt: skip
     day_before = ["--as-of", (last - timedelta(days=30)).isoformat()]
-    yield "first", _run([*command, *day_before])
-    yield "the same again", _run([*command, *day_before])
+    yield "first", run_process([*command, *day_before])
+    yield "the same again", run_process([*command, *day_before])
     day = ["--as-of", (last - timedelta(days=29)).isoformat(), "--only-new"]
-    yield "a day later, `--only-new`", _run([*command, *day])
+    yield "a day later, `--only-new`", run_process([*command, *day])
 
 
-def _run(command: list[str]) -> Measured:
+def run_process(command: list[str]) -> Measured:
     """Runs a process to its end; its peak is its own, not that of its children."""
     started = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

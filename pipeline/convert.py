@@ -22,9 +22,9 @@ from components.contracts.names import DWELL, EVENT_TYPE, LEARNER, ORDER, TIME, 
 from components.errors import MasteryError
 from components.event_log.clocks import Clock, format_moment, to_clock
 from components.event_log.column_kinds import Kind, Table
-from components.event_log.conclusion import LINE_KINDS
+from components.event_log.conclusion import LINE_KINDS, no_rows
 from components.event_log.log_spec import LogSpec
-from components.event_log.problems import Problem, raise_if_any
+from components.event_log.problems import raise_if_any
 from components.event_log.sources import find_files
 from components.event_log.spans import choose_spans
 from components.event_log.tables import events_table, read_table
@@ -35,6 +35,7 @@ from components.platforms.formats import FORMATS, STANDARD, mapping_of
 
 if TYPE_CHECKING:
     from components.config import Config
+    from components.event_log.problems import Problem
     from components.event_log.sources import Listing
 
 SUFFIXES = ("parquet", "csv", "jsonl")
@@ -255,7 +256,7 @@ def _judge(read: Tally) -> list[Problem]:
     """Returns the problems of a log that was read."""
     problems = [*read.problems, *judge_clock(read.clocks)]
     if not problems and not read.count_rows("events"):
-        problems.append(Problem(subject="events", expected="at least one event", found="none"))
+        problems.append(no_rows("events", read, "data.events"))
     return problems
 
 

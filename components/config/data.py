@@ -21,18 +21,19 @@ from pydantic import (
 )
 
 from components.command.suggest import did_you_mean
+from components.config.csv_dialect import CsvDialect
 from components.config.emotions import EmotionReason
 from components.config.fetch import Fetch, fetch_folder
 from components.config.mapping import (
     EventMapping,
     Lookup,
     RecordKind,
-    Rule,
     Source,
     as_rule,
     as_sources,
 )
 from components.config.outcomes import DerivedOutcomes
+from components.config.record_paths import Rule, check_rules
 from components.config.section import (
     Address,
     InputName,
@@ -158,6 +159,13 @@ class Data(Section):
     lookups: dict[InputName, Lookup | None] = Field(
         default_factory=dict, description="small tables that `mapping` looks values up in"
     )
+    csv: CsvDialect = Field(
+        default_factory=CsvDialect,
+        description="how CSV files of `events` and `lookups` are written",
+    )
+    outcomes_csv: CsvDialect = Field(
+        default_factory=CsvDialect, description="how CSV files of `outcomes` are written"
+    )
     kinds: dict[InputName, RecordKind | None] = Field(
         default_factory=dict,
         description="by name: further tables that a file of `events` may be, recognised by their "
@@ -231,6 +239,19 @@ class Data(Section):
             return value
         read = as_sources if info.field_name == "mapping" else as_rule
         return {name: None if item is None else read(item) for name, item in value.items()}
+
+    @field_validator("leave_out")
+    @classmethod
+    def _rules_are_right(cls, value: dict[str, Rule | None]) -> dict[str, Rule | None]:
+        check_rules({name: rule for name, rule in value.items() if rule is not None})
+        return value
+
+    @model_validator(mode="after")
+    def _lookups_are_known(self) -> Data:
+        mapping = self.event_mapping
+        if mapping is not None:
+            mapping.check_lookups()
+        return self
 
     @property
     def outcome_files(self) -> list[str]:

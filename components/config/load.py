@@ -32,6 +32,7 @@ from components.errors import ConfigError
 PATHS = (
     ("data", "events"), ("data", "outcomes"), ("data", "left_out"), ("schema",),
     ("data", "outcomes", "table"), ("data", "lookups", "*", "table"),
+    ("data", "leave_out", "*", "*", "file"), ("data", "mapping", "*", "when", "*", "file"),
     ("push", "directory"), ("push", "signing_key"), ("push", "public_key"),
     ("evaluation", "baseline"), ("training", "start_from"), ("kubeflow", "ca_cert"),
     ("metadata", "ssl_ca"),
@@ -138,8 +139,8 @@ class _Source:
             raise ConfigError(f"--set {text}: expected key=value, such as training.epochs=5.")
 
         value = _value_of(given, text)
-        if tuple(keys) in self.paths:
-            is_pattern = tuple(keys) in self.patterns
+        if _is_one_of(self.paths, keys):
+            is_pattern = _is_one_of(self.patterns, keys)
             value = _absolute(value, Path.cwd(), f"--set {key}", is_pattern=is_pattern)
         _put(self.values, keys, value, text)
         self._overrides.append((keys, f"--set {key}"))
@@ -206,8 +207,25 @@ class _Source:
         return f"{where}, {dotted(keys)}" if keys else where
 
 
+def _is_one_of(paths: Sequence[Keys], keys: Sequence[str]) -> bool:
+    """Returns whether keys lead to one of some values; numbers of items in lists do not count."""
+    named = [key for key in keys if not key.isdecimal()]
+    return any(
+        len(path) == len(named)
+        and all(part in ("*", key) for part, key in zip(path, named, strict=True))
+        for path in paths
+    )
+
+
 def _sections_with(values: Any, path: Keys) -> Iterator[tuple[list[str], dict[str, Any]]]:
-    """Yields the mappings that hold the last key of a path, each with the keys that lead there."""
+    """Yields the mappings that hold the last key of a path, each with the keys that lead there.
+
+    Where a list stands in the way, each of its items is looked at.
+    """
+    if isinstance(values, list):
+        for index, item in enumerate(values):
+            for keys, section in _sections_with(item, path):
+                yield [str(index), *keys], section
     if not isinstance(values, dict):
         return
     first, *rest = path

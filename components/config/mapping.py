@@ -1,86 +1,33 @@
 """How the records of a platform become events: for each column, where its value is found.
 
-A path names a value in a record: `userid`; `context.course_id`, a field of an object, or of text
-that holds JSON; `grouping[0].id`, an item of a list; `extensions."https://example.org/speed"`, a
-name with dots.
+For the paths to values see `record_paths`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
+from components.config.record_paths import (
+    LOOKUPS,
+    Conditions,
+    Rule,
+    ValuesInFile,
+    as_texts,
+    check_conditions,
+    check_path,
+    check_pattern,
+    check_rules,
+    lookup_of,
+    split_path,
+)
 from components.config.section import Address, InputName, KeyedError, Section
 
+Keys = tuple[str | int, ...]  # of the configuration, below `data`
 Value = TypeVar("Value")
-
-_PART = re.compile(r'\.?(?:"([^"]+)"|([^."\[\]]+))|\[(\d+)\]')
-
-
-def split_path(path: str) -> list[str | int]:
-    """Returns the names and places of items on the way to a value.
-
-    >>> split_path('context.grouping[0]."https://example.org/id"')
-    ['context', 'grouping', 0, 'https://example.org/id']
-
-    Raises:
-        ValueError: it is not a path.
-    """
-    parts: list[str | int] = []
-    place = 0
-    while place < len(path):
-        match = _PART.match(path, place)
-        if match is None or (place == 0) is match[0].startswith((".", "[")):
-            break
-        parts.append(int(match[3]) if match[3] else match[1] or match[2])
-        place = match.end()
-    if not parts or place < len(path):
-        raise ValueError(
-            "expected a path such as userid, context.course_id, grouping[0].id or "
-            f'extensions."https://example.org/speed", found {path!r}'
-        )
-    return parts
-
-
-def _path(value: str) -> str:
-    split_path(value)
-    return value
-
-
-def _pattern(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"expected a regular expression, found {value!r} ({error})") from None
-    return value
-
-
-# What a value must be: one of a list, or one in which a regular expression is found.
-Condition = list[str] | str
-
-
-def _check_conditions(conditions: dict[str, Condition]) -> dict[str, Condition]:
-    for path, condition in conditions.items():
-        split_path(path)
-        if isinstance(condition, str):
-            _pattern(condition)
-    return conditions
-
-
-def _texts(value: Any) -> Any:
-    """Returns values as text: YAML reads 0 and true as a number and a boolean."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, list):
-        return [_texts(item) for item in value]
-    if isinstance(value, dict):
-        return {_texts(key): _texts(item) for key, item in value.items()}
-    return value
 
 
 class Source(Section):
@@ -94,12 +41,13 @@ class Source(Section):
     file: str | None = Field(
         None, description="regular expression over the file's path; its first group is the value"
     )
-    when: dict[str, Condition] = Field(
+    when: Conditions = Field(
         default_factory=dict,
-        description="by path: the values, or a regular expression for them, that a record must "
-        "have for this way to be taken",
+        description="by path: what a record must have for this way to be taken: one of a list of "
+        "values, one of those in a file (`{file: staff.txt}`), or a value in which a regular "
+        "expression is found",
     )
-    unless: dict[str, Condition] = Field(
+    unless: Conditions = Field(
         default_factory=dict,
         description="as `when`: what a record must not have all of for this way to be taken",
     )
@@ -141,24 +89,24 @@ class Source(Section):
     @field_validator("constant", "when", "unless", "values", mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
-        return _texts(value)
+        return as_texts(value)
 
     @field_validator("from_", "over", "minus", "equals")
     @classmethod
     def _is_path(cls, value: str | None) -> str | None:
-        return None if value is None else _path(value)
+        return None if value is None else check_path(value)
 
     @field_validator("pattern", "file")
     @classmethod
     def _is_pattern(cls, value: str | None) -> str | None:
-        if value is not None and re.compile(_pattern(value)).groups < 1:
+        if value is not None and re.compile(check_pattern(value)).groups < 1:
             raise ValueError(f"expected a regular expression with a group, found {value!r}")
         return value
 
     @field_validator("when", "unless")
     @classmethod
-    def _are_conditions(cls, value: dict[str, Condition]) -> dict[str, Condition]:
-        return _check_conditions(value)
+    def _are_conditions(cls, value: Conditions) -> Conditions:
+        return check_conditions(value)
 
     @model_validator(mode="after")
     def _one_origin(self) -> Source:
@@ -190,11 +138,15 @@ class Source(Section):
         return re.findall(r"\{([^{}]*)\}", self.template or "")
 
     @property
+    def value_paths(self) -> list[str]:
+        """The paths that the value is made of."""
+        given = (self.from_, self.over, self.minus, self.equals)
+        return [*(path for path in given if path is not None), *self.template_paths]
+
+    @property
     def paths(self) -> list[str]:
         """All paths that are read."""
-        given = (self.from_, self.over, self.minus, self.equals)
-        others = [path for path in given if path is not None]
-        return [*others, *self.template_paths, *self.when, *self.unless]
+        return [*self.value_paths, *self.when, *self.unless]
 
 
 def as_sources(value: Any) -> Any:
@@ -204,31 +156,25 @@ def as_sources(value: Any) -> Any:
 
 def as_rule(value: Any) -> Any:
     """Returns a rule as a list of what records must have, whether one was written or several."""
-    return [_texts(item) for item in (value if isinstance(value, list) else [value])]
+    return [as_texts(item) for item in (value if isinstance(value, list) else [value])]
 
 
 class Lookup(Section):
     """A small table whose columns are added to each record: `lookups.NAME.COLUMN` is their path."""
 
-    table: Address = Field(description="a file: Parquet, CSV or JSON lines")
+    table: Address = Field(description="a file: Parquet, CSV (as `data.csv` says) or JSON lines")
     key: str = Field(description="its column of keys, each once")
     path: str = Field(description="path of the key in the record")
 
     @field_validator("path")
     @classmethod
     def _is_path(cls, value: str) -> str:
-        return _path(value)
+        if split_path(value)[0] == LOOKUPS:
+            raise ValueError(f"expected a path in the record, found {value!r}")
+        return value
 
 
 Sources = list[Source]
-Rule = list[dict[str, Condition]]  # the record has all that one of them demands
-
-
-def _check_rules(rules: dict[str, Rule]) -> dict[str, Rule]:
-    for rule in rules.values():
-        for conditions in rule:
-            _check_conditions(conditions)
-    return rules
 
 
 def _sources_of_each(columns: Any) -> Any:
@@ -304,12 +250,25 @@ class RecordKind(Section):
 
     _sources = field_validator("columns", mode="before")(_sources_of_each)
     _rules = field_validator("leave_out", mode="before")(_rules_in_one_way)
-    _checked = field_validator("leave_out")(_check_rules)
+    _checked = field_validator("leave_out")(check_rules)
 
     @model_validator(mode="after")
     def _can_be_recognised(self) -> RecordKind:
         if bool(self.has) == bool(self.languages):
             raise ValueError("expected one of has and languages, found both or none")
+        first = next(iter(self.languages.values()), None)
+        for name, language in self.languages.items():
+            if first and len(language.columns) != len(first.columns):
+                count = len(first.columns)
+                raise KeyedError(
+                    ["languages", name, "columns"],
+                    f"expected {count} columns as in the first language, "
+                    f"found {len(language.columns)}",
+                )
+        if self.time is not None and not (first and self.time in first.columns):
+            raise KeyedError(
+                "time", f"expected a column of the first language, found {self.time!r}"
+            )
         return self
 
 
@@ -353,11 +312,11 @@ class EventMapping(Section):
     @field_validator("file_names", "line_start")
     @classmethod
     def _is_pattern(cls, value: str | None) -> str | None:
-        return None if value is None else _pattern(value)
+        return None if value is None else check_pattern(value)
 
     _sources = field_validator("columns", mode="before")(_sources_of_each)
     _rules = field_validator("leave_out", mode="before")(_rules_in_one_way)
-    _checked = field_validator("leave_out")(_check_rules)
+    _checked = field_validator("leave_out")(check_rules)
 
     @property
     def column_names(self) -> list[str]:
@@ -365,11 +324,76 @@ class EventMapping(Section):
         kinds = self.kinds.values()
         return [*dict.fromkeys([*self.columns, *(name for kind in kinds for name in kind.columns)])]
 
-    def of_kind(self, kind: RecordKind) -> EventMapping:
-        """Returns the mapping of the records of one kind."""
+    @property
+    def every_source(self) -> Iterator[tuple[Keys, Source]]:
+        """The ways to values of all columns and kinds, each with the keys that lead to it."""
+        for keys, columns in self._everywhere("columns"):
+            for name, sources in columns.items():
+                for index, source in enumerate(sources):
+                    yield (*keys, name, *([index] if len(sources) > 1 else [])), source
+
+    @property
+    def every_condition(self) -> Iterator[tuple[Keys, Conditions]]:
+        """What rules and ways demand of records, each with the keys that lead to it."""
+        for keys, source in self.every_source:
+            yield (*keys, "when"), source.when
+            yield (*keys, "unless"), source.unless
+        for keys, rules in self._everywhere("leave_out"):
+            for name, rule in rules.items():
+                for index, conditions in enumerate(rule):
+                    yield (*keys, name, *([index] if len(rule) > 1 else [])), conditions
+
+    def _everywhere(self, key: Literal["columns", "leave_out"]) -> Iterator[tuple[Keys, Any]]:
+        """Yields the columns or rules that all kinds share, and those of each kind."""
+        yield ("mapping" if key == "columns" else key,), getattr(self, key)
+        for name, kind in self.kinds.items():
+            yield ("kinds", name, key), getattr(kind, key)
+
+    def check_lookups(self) -> None:
+        """Checks that every path to a lookup names one.
+
+        Raises:
+            KeyedError: one does not.
+        """
+        paths = [(keys, path) for keys, source in self.every_source for path in source.paths]
+        paths += [(keys, path) for keys, conditions in self.every_condition for path in conditions]
+        for keys, path in paths:
+            found = lookup_of(path)
+            if split_path(path)[0] == LOOKUPS and (found is None or found[0] not in self.lookups):
+                names = ", ".join(self.lookups) or "none"
+                raise KeyedError(
+                    keys,
+                    f"expected {LOOKUPS}.NAME.COLUMN with one of data.lookups ({names}), found "
+                    f"{path!r}",
+                )
+
+    @property
+    def side_files(self) -> list[str]:
+        """The files besides the log that records are read with: lookups, and lists of values."""
+        tables = [lookup.table for lookup in self.lookups.values()]
+        lists = [
+            condition.file
+            for _, conditions in self.every_condition
+            for condition in conditions.values()
+            if isinstance(condition, ValuesInFile)
+        ]
+        return [*dict.fromkeys([*tables, *lists])]
+
+    def of_kind(self, kind: RecordKind, header: Sequence[str]) -> EventMapping:
+        """Returns the mapping of the records of one kind.
+
+        Columns of events that only other kinds have are without values.
+
+        Args:
+            kind: one of `kinds`.
+            header: the columns of the records.
+        """
+        of_others: dict[str, Sources] = {
+            name: [] for name in self.column_names if name not in header
+        }
         return self.model_copy(
             update={
-                "columns": {**self.columns, **kind.columns},
+                "columns": {**of_others, **self.columns, **kind.columns},
                 "leave_out": {**self.leave_out, **kind.leave_out},
                 "kinds": {},
             }

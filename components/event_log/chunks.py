@@ -9,7 +9,7 @@ import gzip
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -58,6 +58,7 @@ class Chunk:
         lines: number of lines of a text file in this chunk by kind: `rows`, `header`, `blank`,
             `within quotes`, `left out`.
         hints: what the reader has to say about these rows.
+        origin: of a mapped chunk: says where the value of a column, in a row, is from.
         newest_first: whether later rows are earlier events.
     """
 
@@ -68,6 +69,7 @@ class Chunk:
     unit: str = "line"
     lines: Counter[str] = field(default_factory=Counter)
     hints: Sequence[Hint] = ()
+    origin: Callable[[str, int], str] | None = None
     newest_first: bool = False
 
 

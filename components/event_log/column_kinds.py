@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from components.config.csv_dialect import CsvDialect
 from components.event_log.chunks import is_nested
 from components.event_log.clocks import ClockRead, beyond_calendar, describe_time, read_clock
 
@@ -57,6 +58,7 @@ class Table:
         units_have_folds: whether the folds are of units, otherwise of learners.
         left_out: says of ids of learners whether their rows are dropped.
         mapping: how records of a platform become rows; None for a table with these columns.
+        csv: how CSV files of it are written.
         optional: columns without values where a file does not have them.
         answers: columns of events that outcomes are derived from.
         with_unit_starts: whether the first event of each unit is counted.
@@ -73,6 +75,7 @@ class Table:
     units_have_folds: bool = False
     left_out: Callable[[pl.Series], pl.Series] | None = None
     mapping: EventMapping | None = None
+    csv: CsvDialect = field(default_factory=CsvDialect)
     optional: frozenset[str] = frozenset()
     answers: tuple[str, ...] = ()
     with_unit_starts: bool = False

@@ -10,7 +10,7 @@ from components.contracts.log_summary import LogSummary, describe_unasked
 from components.contracts.names import AS_OF, DWELL, LEARNER, SPLITS, TIME, UNIT
 from components.event_log.clocks import Clock, format_moment
 from components.event_log.odd_ids import describe_lookalikes
-from components.event_log.problems import Hint, Problem, merge_hints, raise_if_any
+from components.event_log.problems import LEFT_OUT, Hint, Problem, merge_hints, raise_if_any
 from components.event_log.splits import judge_folds
 from components.event_log.tally import merge_tallies
 from components.event_log.timescales import common_clock, extent, judge_clock
@@ -76,10 +76,28 @@ def judge_reading(read: Tally, spec: LogSpec) -> list[Problem]:
         if spec.derived.table:
             tables["outcomes"] = "data.outcomes.table"
     return [
-        Problem(subject=subject, expected="at least one row", found="none")
+        no_rows(table, read, subject)
         for table, subject in tables.items()
         if not read.count_rows(table)
     ]
+
+
+def no_rows(table: str, read: Tally, subject: str) -> Problem:
+    """Returns the problem of a table without a usable row, with why records were left out.
+
+    Args:
+        table: `events` or `outcomes`.
+        read: the counts of reading it.
+        subject: the key of the configuration that names it.
+    """
+    reasons = [hint for hint in read.hints if hint.text.startswith(LEFT_OUT)]
+    found = "none"
+    if table == "events" and reasons:
+        counts = ", ".join(f"{hint.count:,} {hint.text.removeprefix(LEFT_OUT)}" for hint in reasons)
+        total = sum(hint.count for hint in reasons)
+        found += f"; of {total:,} records all are left out: {counts}"
+        found += " (data.leave_out, data.mapping)"
+    return Problem(subject=subject, expected="at least one row", found=found)
 
 
 def _find_lookalikes(total: Tally, spec: LogSpec) -> list[Hint]:

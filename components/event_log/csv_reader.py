@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +14,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pc
 
+from components.config.csv_dialect import CsvDialect
 from components.event_log.chunks import (
+    BOM,
     READ_ERRORS,
     Chunk,
     TextFault,
@@ -24,12 +27,14 @@ from components.event_log.chunks import (
 from components.event_log.csv_records import Records, check_folded, split_records
 from components.event_log.problems import (
     SHOWN_PLACES,
+    Hint,
     Place,
     Problem,
     describe,
     describe_fault,
     explain_unreadable,
     find_not_utf8,
+    hint_at,
     repeated_column,
 )
 
@@ -41,30 +46,83 @@ _STRICT = (
     "CSV as in RFC 4180 (quotes around a field that holds quotes or line breaks, "
     "and quotes inside it doubled)"
 )
+_KEY = "`encoding` of data.csv or data.outcomes_csv"
+_UTF8 = f"UTF-8 text, or another encoding by its name ({_KEY})"
+_STANDARD = CsvDialect()
+_DECIMAL_COMMA = r"^([+-]?\d*),(\d+)$"
+_THOUSANDS = r"^[+-]?\d{1,3}(?:\.\d{3})+(?:,\d+)?$"
 
 
-def read_csv(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
-    """Reads a CSV file as text: UTF-8, commas, a header, an empty field for a missing value.
+def read_csv(
+    file: LogFile, columns: Sequence[str], dialect: CsvDialect = _STANDARD
+) -> Iterator[Chunk | Problem]:
+    """Reads a CSV file as text: a header, and an empty field for a missing value.
 
     Lines are counted as an editor counts them: blank lines and line breaks within quotes count. A
     file that breaks RFC 4180 is read up to the first violation. See `readers.read_chunks`.
+
+    Args:
+        file: the file.
+        columns: which columns.
+        dialect: how the file is written.
     """
     try:
         with open_text(file.path) as source:
-            blocks = read_blocks(source)
+            blocks = _in_utf8(read_blocks(source), dialect.encoding)
             start = next(blocks, b"")
             if name := foreign_format(start):
-                yield Problem(subject=file.path, expected="CSV in UTF-8", found=name)
+                if name.startswith("UTF-16"):
+                    name += f"; or name the encoding: {_KEY}"
+                expected = f"CSV in {dialect.encoding.upper()}"
+                yield Problem(subject=file.path, expected=expected, found=name)
             else:
-                yield from _read_records(file, split_records(chain([start], blocks)), columns)
+                records = split_records(chain([start], blocks), ord(dialect.delimiter))
+                yield from _read_records(file, records, columns, dialect)
     except TextFault as fault:
         yield _problem_at(file, _STRICT, Place(row=fault.line, found=describe_fault(fault)))
+    except _NotInEncoding as fault:
+        yield _problem_at(file, fault.expected, Place(row=fault.line, found=fault.found))
     except READ_ERRORS as error:
         yield explain_unreadable(file.path, error)
 
 
+class _NotInEncoding(Exception):
+    """A place where a file is not text in the encoding that was named."""
+
+    def __init__(self, encoding: str, line: int, found: bytes) -> None:
+        super().__init__(f"line {line}")
+        self.expected = f"text in {encoding} ({_KEY})"
+        self.line = line
+        self.found = f"the bytes {found.hex(' ')}"
+
+
+def _in_utf8(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """Yields the content of a file in UTF-8, whatever it is stored in, without a byte order mark.
+
+    Raises:
+        _NotInEncoding: some bytes stand for nothing in the encoding.
+    """
+    if encoding == "utf-8":
+        yield from blocks
+        return
+    decoder = codecs.getincrementaldecoder(encoding)()
+    line = 1
+    is_first = True
+    for block in chain(blocks, [b""]):
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            before = bytes(error.object[: error.start]).decode(encoding, "replace")
+            wrong = bytes(error.object[error.start : error.end])
+            raise _NotInEncoding(encoding, line + before.count("\n"), wrong) from None
+        line += text.count("\n")
+        content = text.encode()
+        yield content.removeprefix(BOM) if is_first else content
+        is_first = is_first and not content
+
+
 def _read_records(
-    file: LogFile, blocks: Iterator[Records], columns: Sequence[str]
+    file: LogFile, blocks: Iterator[Records], columns: Sequence[str], dialect: CsvDialect
 ) -> Iterator[Chunk | Problem]:
     first = next((records for records in blocks if records.lines), None)
     if first is None:
@@ -74,9 +132,9 @@ def _read_records(
     if len(head) > HEADER_BYTES:
         raise TextFault(first.line, f"a header of more than {HEADER_BYTES >> 20} MiB", head)
     if place := find_not_utf8(head, first.line):
-        yield _problem_at(file, "UTF-8 text", place)
+        yield _problem_at(file, _UTF8, place)
         return
-    header = _parse_header(head)
+    header = _parse_header(head, dialect)
     if problem := repeated_column(file.path, header, columns):
         yield problem
         return
@@ -86,8 +144,29 @@ def _read_records(
     yield Chunk(pl.DataFrame(schema=dict.fromkeys(known, pl.String)), [], header, typed=False)
 
     # Rows are counted even if none of the columns is requested: read the first one then.
-    for item in _read_rows(file, chain([body], blocks), header, known or header[:1]):
-        yield item if isinstance(item, Problem) or known else replace(item, frame=pl.DataFrame())
+    for item in _read_rows(file, chain([body], blocks), header, known or header[:1], dialect):
+        if isinstance(item, Problem):
+            yield item
+        elif not known:
+            yield replace(item, frame=pl.DataFrame())
+        else:
+            yield item if dialect == _STANDARD else _in_plain_values(file, item, dialect)
+
+
+def _in_plain_values(file: LogFile, chunk: Chunk, dialect: CsvDialect) -> Chunk:
+    """Returns a chunk with missing values and numbers as they are in standard files."""
+    frame = chunk.frame
+    hints: list[Hint] = []
+    if dialect.missing:
+        frame = frame.with_columns(pl.when(~pl.all().is_in(dialect.missing)).then(pl.all()))
+    if dialect.decimal == ",":
+        for column in frame.iter_columns():
+            text = f"values of {column.name} with points between thousands (read as they are)"
+            found = column.str.contains(_THOUSANDS).fill_null(False)
+            where = {"path": file.path, "unit": file.unit}
+            hints += hint_at(found, column, chunk.numbers, text=text, **where)
+        frame = frame.with_columns(pl.all().str.replace(_DECIMAL_COMMA, "${1}.${2}"))
+    return replace(chunk, frame=frame, hints=[*chunk.hints, *hints])
 
 
 def _split_header(first: Records) -> tuple[bytes, Records]:
@@ -108,20 +187,25 @@ def _split_header(first: Records) -> tuple[bytes, Records]:
     return head, body
 
 
-def _parse_header(head: bytes) -> list[str]:
+def _parse_header(head: bytes, dialect: CsvDialect) -> list[str]:
     csv.field_size_limit(HEADER_BYTES)  # of the process; the module's own limit is an eighth of it
-    return next(csv.reader([head.decode().strip("\r\n")], strict=True))
+    lines = [head.decode().strip("\r\n")]
+    return next(csv.reader(lines, delimiter=dialect.delimiter, strict=True))
 
 
 def _read_rows(
-    file: LogFile, blocks: Iterable[Records], header: list[str], known: list[str]
+    file: LogFile,
+    blocks: Iterable[Records],
+    header: list[str],
+    known: list[str],
+    dialect: CsvDialect,
 ) -> Iterator[Chunk | Problem]:
     ragged = _RaggedRows(len(header))
     lines = Counter({"header": 1})
     for records in blocks:
-        check_folded(records, len(header))
+        check_folded(records, len(header), ord(dialect.delimiter))
         try:
-            rows = _parse(records, header, known, ragged)
+            rows = _parse(records, header, known, ragged, dialect.delimiter)
         except pa.ArrowInvalid as error:
             yield _explain_unparsable(file, records, error)
             break
@@ -145,7 +229,7 @@ def _read_rows(
 
 def _explain_unparsable(file: LogFile, records: Records, error: pa.ArrowInvalid) -> Problem:
     if place := find_not_utf8(bytes(records.content), records.line):
-        return _problem_at(file, "UTF-8 text", place)
+        return _problem_at(file, _UTF8, place)
     return Problem(subject=file.path, expected=_STRICT, found=str(error).splitlines()[0])
 
 
@@ -187,7 +271,9 @@ class _Rows:
     blank: int
 
 
-def _parse(records: Records, header: list[str], known: list[str], ragged: _RaggedRows) -> _Rows:
+def _parse(
+    records: Records, header: list[str], known: list[str], ragged: _RaggedRows, delimiter: str
+) -> _Rows:
     """Returns the rows that fit the header; the others are added to `ragged`.
 
     Raises:
@@ -209,7 +295,8 @@ def _parse(records: Records, header: list[str], known: list[str], ragged: _Ragge
             blank += 1
         return "skip"
 
-    table = _parse_columns(records, header, known, pc.ParseOptions(invalid_row_handler=skip))
+    options = pc.ParseOptions(delimiter=delimiter, invalid_row_handler=skip)
+    table = _parse_columns(records, header, known, options)
     parsed = len(table) + len(skipped)
     if parsed != len(records.lines):
         reason = f"{len(records.lines):,} rows by their line ends and {parsed:,} by the parser"
@@ -217,7 +304,7 @@ def _parse(records: Records, header: list[str], known: list[str], ragged: _Ragge
 
     numbers = _without(records.lines, set(skipped))
     frame = pl.DataFrame(table)
-    if empty := _empty_rows(frame, numbers, records):
+    if empty := _empty_rows(frame, numbers, records, delimiter):
         frame = frame.with_row_index("_row").filter(~pl.col("_row").is_in(empty)).drop("_row")
         numbers = _without(numbers, empty)
     return _Rows(frame, numbers, blank + len(empty))
@@ -252,13 +339,16 @@ def _without(numbers: Sequence[int], left_out: set[int]) -> Sequence[int]:
     return [number for row, number in enumerate(numbers) if row not in left_out]
 
 
-def _empty_rows(frame: pl.DataFrame, numbers: Sequence[int], records: Records) -> set[int]:
-    """Returns the rows of commas only, as spreadsheets write them below a table."""
+def _empty_rows(
+    frame: pl.DataFrame, numbers: Sequence[int], records: Records, delimiter: str
+) -> set[int]:
+    """Returns the rows of separators only, as spreadsheets write them below a table."""
     if not all(frame[name].null_count() for name in frame.columns):
         return set()
     rows = frame.select(pl.all_horizontal(pl.all().is_null())).to_series().arg_true().to_list()
     lines = bytes(records.content).splitlines() if rows else []
-    return {row for row in rows if not lines[numbers[row] - records.line].strip(b", ")}
+    marks = f"{delimiter} ".encode()
+    return {row for row in rows if not lines[numbers[row] - records.line].strip(marks)}
 
 
 def _find_repeated_header(frame: pl.DataFrame, numbers: Sequence[int]) -> tuple[Place, ...]:

@@ -25,7 +25,7 @@ from components.event_log.chunks import MAX_RECORD_BYTES, TextFault
 Positions = npt.NDArray[np.int64]
 
 _QUOTE, _LF, _CR = b'"\n\r'
-_BESIDE_QUOTES = np.isin(np.arange(256), list(b',\n\r"'))
+_COMMA = ord(",")
 _NUMBER = re.compile(rb'\s*"?[+-]?\d')
 
 
@@ -50,11 +50,12 @@ class Records:
     folded: tuple[tuple[int, int, int], ...] = ()
 
 
-def split_records(blocks: Iterable[bytes]) -> Iterator[Records]:
+def split_records(blocks: Iterable[bytes], delimiter: int = _COMMA) -> Iterator[Records]:
     r"""Splits a file into whole records.
 
     Args:
         blocks: the file's content, in pieces of any size.
+        delimiter: the byte that separates fields.
 
     Raises:
         TextFault: a quote is misplaced or never closed, or a line is longer than
@@ -68,7 +69,7 @@ def split_records(blocks: Iterable[bytes]) -> Iterator[Records]:
     for block in blocks:
         data = rest + block
         marks = _Marks(data, line, last=False)
-        marks.check_quotes()
+        marks.check_quotes(delimiter)
         records = marks.records()
         rest = data[len(records.content) :]
         if len(records.content):
@@ -78,11 +79,11 @@ def split_records(blocks: Iterable[bytes]) -> Iterator[Records]:
             raise _too_long(rest, line)
     if rest:
         marks = _Marks(rest, line, last=True)
-        marks.check_quotes()
+        marks.check_quotes(delimiter)
         yield marks.records()
 
 
-def check_folded(records: Records, columns: int) -> None:
+def check_folded(records: Records, columns: int, delimiter: int = _COMMA) -> None:
     """Checks that no record is several rows that stray quotes have joined.
 
     A record is several rows if each of its lines has as many fields as the header, and one field
@@ -91,15 +92,17 @@ def check_folded(records: Records, columns: int) -> None:
     Args:
         records: as `split_records` yields them.
         columns: fields of the header.
+        delimiter: the byte that separates fields.
 
     Raises:
         TextFault: a record is likely to be several rows.
     """
+    separator = bytes([delimiter])
     for position, start, stop in records.folded:
         record = bytes(records.content[start:stop])
-        if record.count(b",") < 2 * (columns - 1):
+        if record.count(separator) < 2 * (columns - 1):
             continue
-        rows = [row.split(b",") for row in record.splitlines()]
+        rows = [row.split(separator) for row in record.splitlines()]
         if any(len(row) != columns for row in rows):
             continue
         numbers = [[_NUMBER.match(field) is not None for field in row] for row in rows]
@@ -138,16 +141,17 @@ class _Marks:
     def _find(self, mark: int) -> Positions:
         return np.flatnonzero(self.bytes == mark)
 
-    def check_quotes(self) -> None:
+    def check_quotes(self, delimiter: int) -> None:
         """Raises a `TextFault` for the first misplaced quote."""
+        beside_quotes = np.isin(np.arange(256), [delimiter, _LF, _CR, _QUOTE])
         opening = self.quotes[0::2]
         closing = self.quotes[1::2]
 
         # At the very start and the very end a quote has no neighbour, and is compared with itself.
         before = self.bytes[np.maximum(opening - 1, 0)]
         after = self.bytes[np.minimum(closing + 1, len(self.data) - 1)]
-        stray = opening[~_BESIDE_QUOTES[before]][:1].tolist()
-        unescaped = closing[~_BESIDE_QUOTES[after]][:1].tolist()
+        stray = opening[~beside_quotes[before]][:1].tolist()
+        unescaped = closing[~beside_quotes[after]][:1].tolist()
 
         if stray and (not unescaped or stray < unescaped):
             begin = max(self.data.rfind(b"\n", 0, stray[0]) + 1, stray[0] - 30)

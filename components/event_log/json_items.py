@@ -27,6 +27,7 @@ Positions = npt.NDArray[np.int64]
 
 RECORD = "record"
 
+_NO_OBJECT = "something that is not an object"
 _QUOTE, _BACKSLASH, _LF, _CR, _BLANK, _COMMA, _OPENING = b'"\\\n\r ,{'
 _SPACE = b" \t\n\r"
 _STEPS = np.zeros(256, np.int8)  # how the depth changes at each character
@@ -57,8 +58,8 @@ def split_items(blocks: Iterable[bytes], records: str | None = None) -> Iterator
 
     Args:
         blocks: the file's content, in pieces of any size.
-        records: the key of the list in an envelope. One that is longer than a block becomes
-            several, with the same key.
+        records: the key of the list in an envelope. Of one that is longer than a block, the items
+            are its records.
 
     Raises:
         TextFault: brackets do not fit together, something other than items is between them, or an
@@ -118,12 +119,16 @@ class _Cutter:
 
         count = len(ends)
         stop = int(ends[-1]) if count else 0
-        self._check_gaps(data, starts, ends, number)
+        if len(starts):
+            before = np.concatenate([[0], ends[: len(starts) - 1]])
+            commas = np.full(len(starts), self.in_array)
+            commas[0] &= not self.first
+            _check_gaps(data, before, starts, commas, number)
         if marks.end is not None:
             self.ended = True
             between = data[stop : marks.end].strip(_SPACE)
             if between:
-                raise TextFault(number + count, "something that is not an object", between)
+                raise TextFault(number + count, _NO_OBJECT, between)
             rest = data[marks.end + 1 :]
         else:
             rest = data[stop:]
@@ -131,30 +136,10 @@ class _Cutter:
         self.first = self.first and not count
 
         if len(starts) > count and len(rest) > BLOCK_BYTES and self.records is not None:
-            part, rest = _cut_envelope(data, marks, int(starts[-1]), self.records)
+            part, rest = _cut_envelope(data, marks, int(starts[-1]), self.records, number + count)
             lines = b"\n".join(filter(None, (lines, part)))
             self.first = True  # the rest begins an item, and the comma before it is gone
         return lines, rest
-
-    def _check_gaps(self, data: bytes, starts: Positions, ends: Positions, number: int) -> None:
-        """Checks that between items there is what separates them, and nothing else."""
-        if not len(starts):
-            return
-        before = np.concatenate([[0], ends[: len(starts) - 1]])
-        wanted = np.full(len(starts), int(self.in_array))
-        wanted[0] -= self.in_array and self.first
-        places, gaps = gap_bytes(before, starts)
-        raw = np.frombuffer(data, np.uint8)
-        found = np.bincount(gaps, COMMAS_OR_MORE[raw[places]], minlength=len(starts))
-        is_list = raw[starts] != _OPENING
-        bad = np.flatnonzero((found != wanted) | is_list)
-        if len(bad):
-            row = int(bad[0])
-            text = data[int(before[row]) : int(starts[row]) + 30]
-            reason = "something that is not an object"
-            if self.in_array and not is_list[row]:
-                reason = "no single comma before an object"
-            raise TextFault(number + row, reason, text)
 
     def check_end(self, rest: bytes, number: int) -> None:
         """Checks what is left at the end of the file."""
@@ -166,6 +151,35 @@ class _Cutter:
         if self.ended:
             raise TextFault(number, "something after the end of the array", left)
         raise TextFault(number, _explain_end(left, "its last object is not complete"))
+
+
+def _check_gaps(
+    data: bytes,
+    before: Positions,
+    starts: Positions,
+    commas: npt.NDArray[np.bool_],
+    number: int,
+) -> None:
+    """Checks that between objects there is what separates them, and nothing else.
+
+    Args:
+        data: what they are in.
+        before: where the gap before each object begins.
+        starts: where the objects begin.
+        commas: which of the gaps hold a comma.
+        number: of the first object.
+    """
+    raw = np.frombuffer(data, np.uint8)
+    places, gaps = gap_bytes(before, starts)
+    found = np.bincount(gaps, COMMAS_OR_MORE[raw[places]], minlength=len(starts))
+    is_list = raw[starts] != _OPENING
+    bad = np.flatnonzero((found != commas) | is_list)
+    if len(bad):
+        row = int(bad[0])
+        text = data[int(before[row]) : int(starts[row]) + 30]
+        is_comma_missing = commas.any() and not is_list[row]
+        reason = "no single comma before an object"
+        raise TextFault(number + row, reason if is_comma_missing else _NO_OBJECT, text)
 
 
 def _explain_end(text: bytes, otherwise: str) -> str:
@@ -264,26 +278,35 @@ def _as_lines(data: bytes, starts: Positions, ends: Positions, quotes: Positions
     return bytes(content)
 
 
-def _cut_envelope(data: bytes, marks: Marks, start: int, records: str) -> tuple[bytes, bytes]:
-    """Returns an envelope of the first records of one that is not complete, and one of the others.
+def _cut_envelope(
+    data: bytes, marks: Marks, start: int, records: str, number: int
+) -> tuple[bytes, bytes]:
+    """Returns the first records of an envelope that is not complete, and an envelope of the others.
 
-    The first is empty if `data` from `start` is no envelope, or has no record to cut off.
+    There are no first ones if `data` from `start` is no envelope, or has less than two records.
+
+    Args:
+        data: what the envelope is in.
+        marks: its brackets.
+        start: where the envelope begins.
+        records: the key of its list.
+        number: of the first record.
     """
     inside = marks.places > start
     places, depths, steps = marks.places[inside], marks.depths[inside], marks.steps[inside]
     key = re.compile(rb'"%b"\s*:\s*$' % re.escape(records.encode()))
     lists = places[(depths == 2) & (steps == 1)].tolist()
-    lists = [place for place in lists if key.search(data[max(place - 200, 0) : place])]
+    lists = [place + 1 for place in lists if key.search(data[max(place - 200, 0) : place])]
     if not lists:
         return b"", data[start:]
 
-    items = places > lists[0]
-    begins = places[items & (depths == 3) & (steps == 1)].tolist()
-    closed = (depths[items] < 2).any()
-    if closed or len(begins) < 2:
+    within = places >= lists[0]
+    starts = places[within & (depths == 3) & (steps == 1)]
+    ends = places[within & (depths == 2) & (steps == -1)] + 1
+    is_closed = (depths[within] < 2).any()
+    if is_closed or len(starts) < 2:
         return b"", data[start:]
-    last = begins[-1]
-    end = data.rfind(b",", 0, last)
-    head = data[start : lists[0] + 1]
-    part = (head + data[lists[0] + 1 : end] + b"]}").replace(b"\n", b" ").replace(b"\r", b" ")
-    return part, head + data[last:]
+    before = np.concatenate([[lists[0]], ends[: len(starts) - 1]])
+    _check_gaps(data, before, starts, np.arange(len(starts)) > 0, number)
+    first = _as_lines(data, starts[:-1], ends[: len(starts) - 1], marks.quotes)
+    return first, data[start : lists[0]] + data[int(starts[-1]) :]

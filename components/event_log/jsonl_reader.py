@@ -221,7 +221,8 @@ def _parse(block: bytes, line: int, lines: _Lines) -> tuple[pl.DataFrame, Sequen
         return _parse_one_by_one(block, line, lines)
 
     if lines.nested:
-        return mended(frame, lambda: block.split(b"\n")), range(line, line + height), 0
+        frame = mended(frame, lambda: block.split(b"\n")) if b"\\" in block else frame
+        return frame, range(line, line + height), 0
     doubtful = _doubtful_lines(block, frame, lines.columns)
     bad = set(_find_faults(block, line, doubtful, lines))
     if not bad:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Self
 
+from components.config.csv_dialect import CsvDialect
 from components.config.data import Columns, Label, Splits
 from components.config.mapping import EventMapping
 from components.config.outcomes import DerivedOutcomes
@@ -33,6 +34,8 @@ class LogSpec(NodeSettings):
     nan_as_missing: bool
     min_class_examples: int
     mapping: EventMapping | None = None
+    csv: CsvDialect = CsvDialect()
+    outcomes_csv: CsvDialect = CsvDialect()
     dwell_cap_seconds: float | None = None
     derived: DerivedOutcomes | None = None
     splits: Splits
@@ -58,6 +61,8 @@ class LogSpec(NodeSettings):
             nan_as_missing=data.nan_as_missing,
             min_class_examples=data.min_class_examples,
             mapping=data.event_mapping,
+            csv=data.csv,
+            outcomes_csv=data.outcomes_csv,
             dwell_cap_seconds=data.dwell_cap_seconds,
             derived=data.derived,
             splits=data.splits,

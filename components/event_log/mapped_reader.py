@@ -4,40 +4,52 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from components.config.mapping import split_path
+from components.config.record_paths import split_path
 from components.contracts.names import EVENT_TYPE, LEARNER, TIME, UNIT
-from components.event_log.problems import Hint, Problem
+from components.event_log.chunks import Chunk
+from components.event_log.problems import LEFT_OUT, Hint, Problem
 from components.event_log.record_kinds import ChosenKind, choose_kind
+from components.event_log.record_text import as_text
+from components.event_log.sources import LogFile
 from components.platforms.expressions import (
     column_of,
+    in_record,
     keys_of,
     meets,
+    origin_of,
     paths_of_rules,
     paths_to,
+    problems_of,
     raw_columns,
     values_at,
 )
+from components.platforms.lookups import Lookups, load_lookups
 
 if TYPE_CHECKING:
-    from components.config.mapping import EventMapping, Rule
-    from components.event_log.chunks import Chunk
-    from components.event_log.sources import LogFile
+    from components.config.mapping import EventMapping
+    from components.config.record_paths import Rule
 
 SHOWN_COLUMNS = 30
 
 _TOLD = {LEARNER: "a learner", UNIT: "a unit", EVENT_TYPE: "a type of event"}
+_ROW = "row number"
+
+Read = Callable[[LogFile, Sequence[str]], Iterator[Chunk | Problem]]
 
 
 def read_mapped(
-    read: Callable[[LogFile, Sequence[str]], Iterator[Chunk | Problem]],
+    read: Read,
+    read_lookup: Read,
     file: LogFile,
     columns: Sequence[str],
     mapping: EventMapping,
+    dialect: str = "",
 ) -> Iterator[Chunk | Problem]:
     """Yields the events in a file of records.
 
@@ -46,10 +58,15 @@ def read_mapped(
 
     Args:
         read: reads some of a file's own columns, objects and lists as their JSON.
+        read_lookup: the same for the tables of lookups, which are no envelopes of records.
         file: the file.
         columns: the columns of events that are wanted.
         mapping: how they are found.
+        dialect: how CSV files are written; tells apart lookups in memory.
     """
+    if problems := problems_of(mapping):
+        yield from problems
+        return
     if mapping.kinds:
         chosen = choose_kind(read, file, mapping)
         if isinstance(chosen, Problem):
@@ -57,7 +74,14 @@ def read_mapped(
         if not isinstance(chosen, ChosenKind):
             return
         read, mapping = chosen.read, chosen.mapping
+
     wanted = [*dict.fromkeys([*columns, *(name for name in _TOLD if name in mapping.columns)])]
+    paths = [*paths_to(mapping, wanted), *paths_of_rules(mapping.leave_out)]
+    lookups = load_lookups(read_lookup, dialect, mapping, paths)
+    if lookups.problems:
+        yield from lookups.problems
+        return
+    reader = _Reader(file, columns, wanted, mapping, lookups)
     for chunk in read(file, raw_columns(mapping, wanted)):
         if isinstance(chunk, Problem):
             yield chunk
@@ -65,7 +89,7 @@ def read_mapped(
             yield _explain_missing(file, missing, chunk)
             return
         else:
-            yield _map(chunk, file, columns, wanted, mapping)
+            yield reader.map(chunk)
 
 
 def _missing_keys(chunk: Chunk, columns: Sequence[str], mapping: EventMapping) -> list[str]:
@@ -88,31 +112,69 @@ def _explain_missing(file: LogFile, missing: list[str], chunk: Chunk) -> Problem
     )
 
 
-def _map(
-    chunk: Chunk,
-    file: LogFile,
-    columns: Sequence[str],
-    wanted: Sequence[str],
-    mapping: EventMapping,
-) -> Chunk:
-    left = _Left(file, chunk)
-    records = _as_text(chunk, raw_columns(mapping, wanted))
-    for rules in _in_turn(mapping):
-        values = values_at(records, paths_of_rules(rules))
-        met = values.select(meets(rule).alias(name) for name, rule in rules.items())
-        records = left.without({f"records left out, {rule.name}": rule for rule in met}, records)
+@dataclass(frozen=True)
+class _Reader:
+    """Turns chunks of a file's records into events.
 
-    known = [name for name in wanted if name in mapping.columns or name in chunk.header]
-    values = values_at(records, paths_to(mapping, wanted))
-    events = values.select(column_of(mapping, name, file.path) for name in known)
-    told = {what: events[name].is_null() for name, what in _TOLD.items() if name in known}
-    reasons = {f"records left out, without {what}": rows for what, rows in told.items()}
-    events = left.without(reasons, events)
+    Attributes:
+        file: the file.
+        columns: the columns of events that are asked for.
+        wanted: these, and those without which a record is no event.
+        mapping: how they are found.
+        lookups: what it looks values up in.
+    """
 
-    frame = events.select(name for name in columns if name in known)
-    header = [*dict.fromkeys([*mapping.columns, *chunk.header])]
-    mapped = replace(chunk, frame=frame, header=header, typed=False)
-    return left.as_part_of(mapped)
+    file: LogFile
+    columns: Sequence[str]
+    wanted: Sequence[str]
+    mapping: EventMapping
+    lookups: Lookups
+
+    def map(self, chunk: Chunk) -> Chunk:
+        """Returns the events in a chunk of records."""
+        mapping = self.mapping
+        left = _Left(self.file, chunk)
+        records = self._records_of(chunk)
+        for rules in _in_turn(mapping):
+            values = self._values_of(records, paths_of_rules(rules))
+            met = values.select(meets(rule).alias(name) for name, rule in rules.items())
+            records = records.filter(left.without({rule.name: rule for rule in met}))
+
+        known = [name for name in self.wanted if name in mapping.columns or name in chunk.header]
+        values = self._values_of(records, paths_to(mapping, self.wanted))
+        # Not by `select`, which gives one row for constants alone.
+        events = values.with_columns(column_of(mapping, name, self.file.path) for name in known)
+        told = {what: events[name].is_null() for name, what in _TOLD.items() if name in known}
+        kept = left.without({f"without {what}": rows for what, rows in told.items()})
+
+        values = values.filter(kept)
+        frame = events.filter(kept).select(name for name in self.columns if name in known)
+        header = [*dict.fromkeys([*mapping.columns, *chunk.header])]
+        mapped = left.as_part_of(replace(chunk, frame=frame, header=header, typed=False))
+        hints = [*mapped.hints, *self.lookups.hints(values, mapped, self.file)]
+        return replace(mapped, hints=hints, origin=partial(self._origin, values))
+
+    def _records_of(self, chunk: Chunk) -> pl.DataFrame:
+        """Returns the columns of records as text; those that only other files have are empty."""
+        frame = as_text(chunk.frame) if chunk.typed else chunk.frame
+        rows = len(chunk.numbers)
+        missing = [
+            pl.repeat(None, rows, dtype=pl.String, eager=True).alias(name)
+            for name in raw_columns(self.mapping, self.wanted)
+            if name not in frame.columns
+        ]
+        # A column of every row, for mappings that read nothing of records, only names of files.
+        row = pl.int_range(rows, eager=True).alias(_ROW)
+        return pl.DataFrame([row, *frame.get_columns(), *missing])
+
+    def _values_of(self, records: pl.DataFrame, paths: Sequence[str]) -> pl.DataFrame:
+        """Returns the values at some paths, those in lookups included."""
+        own = in_record(self.mapping, paths)
+        values = values_at(records, own).get_columns() if own else []
+        return self.lookups.add_to(pl.DataFrame([records[_ROW], *values]), paths)
+
+    def _origin(self, values: pl.DataFrame, column: str, row: int) -> str:
+        return origin_of(self.mapping, column, self.file.path, values[row])
 
 
 def _in_turn(mapping: EventMapping) -> list[dict[str, Rule]]:
@@ -136,26 +198,23 @@ class _Left:
         self._numbers: Sequence[int] = chunk.numbers
         self._hints: list[Hint] = []
 
-    def without(self, reasons: Mapping[str, pl.Series], frame: pl.DataFrame) -> pl.DataFrame:
-        """Returns the records that are left of those that were before.
+    def without(self, reasons: Mapping[str, pl.Series]) -> pl.Series:
+        """Returns which of the records that were left stay.
 
         Args:
-            reasons: by reason in words, which of the records it takes away; the first one counts.
-            frame: these records.
+            reasons: by reason in words, which of them it takes away; the first one counts.
         """
-        gone = pl.repeat(False, frame.height, eager=True)
+        gone = pl.repeat(False, len(self._numbers), eager=True)
         for text, rows in reasons.items():
             new = rows & ~gone
             if count := int(new.sum()):
                 first = self._numbers[int(new.arg_max() or 0)]
                 place = f"{self._unit} {first} of {self._path}"
-                self._hints.append(Hint(text=text, count=count, example=place))
+                self._hints.append(Hint(text=LEFT_OUT + text, count=count, example=place))
             gone = gone | rows
-        if not gone.any():
-            return frame
-        kept = ~gone
-        self._numbers = [self._numbers[row] for row in kept.arg_true()]
-        return frame.filter(kept)
+        if gone.any():
+            self._numbers = [self._numbers[row] for row in (~gone).arg_true()]
+        return ~gone
 
     def as_part_of(self, chunk: Chunk) -> Chunk:
         """Returns a chunk of the rows that are left, with their numbers and the reasons."""
@@ -163,27 +222,5 @@ class _Left:
         if lines and self._hints:
             dropped = sum(hint.count for hint in self._hints)
             lines = Counter({**lines, "rows": chunk.frame.height, "left out": dropped})
-        return replace(chunk, numbers=self._numbers, lines=lines, hints=self._hints)
-
-
-def _as_text(chunk: Chunk, columns: Sequence[str]) -> pl.DataFrame:
-    """Returns columns of records as text, those that the file does not have without values."""
-    frame = chunk.frame
-    missing = [pl.lit(None, pl.String).alias(name) for name in columns if name not in frame.columns]
-    if chunk.typed:
-        frame = pl.DataFrame([_text_of(column) for column in frame.iter_columns()])
-    return frame.with_columns(missing)
-
-
-def _text_of(column: pl.Series) -> pl.Series:
-    """Returns a typed column as the same text that CSV or JSON would hold."""
-    dtype = column.dtype
-    if isinstance(dtype, pl.Struct):
-        return column.struct.json_encode()
-    if isinstance(dtype, pl.Datetime | pl.Date):
-        return column.dt.to_string("iso:strict")
-    if dtype.is_float():
-        whole = column.drop_nulls()
-        if (whole == whole.floor()).all():  # pandas writes integers with gaps as floats
-            return column.cast(pl.Int64, strict=False).cast(pl.String)
-    return column.cast(pl.String)
+        hints = [*chunk.hints, *self._hints]
+        return replace(chunk, numbers=self._numbers, lines=lines, hints=hints)

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.config.csv_dialect import CsvDialect
 from components.event_log.chunks import Chunk
 from components.event_log.csv_reader import read_csv
 from components.event_log.jsonl_reader import read_jsonl
@@ -27,7 +28,10 @@ CHUNK_VALUES = 5_000_000  # of Parquet; text is read in blocks of bytes
 
 
 def read_chunks(
-    file: LogFile, columns: Sequence[str], mapping: EventMapping | None = None
+    file: LogFile,
+    columns: Sequence[str],
+    mapping: EventMapping | None = None,
+    csv: CsvDialect | None = None,
 ) -> Iterator[Chunk | Problem]:
     """Reads a file chunk by chunk, in bounded memory.
 
@@ -36,32 +40,37 @@ def read_chunks(
         columns: which columns, as the file calls them; those that neither the file nor its path has
             are left out. With a mapping, columns of events.
         mapping: how the records of the file become events, if it does not hold events already.
+        csv: how a CSV file is written; None for the standard way.
 
     Yields:
         Chunks in the order of the file (none for a text file without rows and header), and the
         problems of the file.
     """
+    csv = csv or CsvDialect()
     if mapping is not None:
-        read = partial(
-            _read_raw, nested=True, records=mapping.records, line_start=mapping.line_start
-        )
-        yield from read_mapped(read, file, columns, mapping)
+        read_lookup = partial(_read_raw, nested=True, csv=csv)
+        read = partial(read_lookup, records=mapping.records, line_start=mapping.line_start)
+        dialect = csv.model_dump_json()
+        yield from read_mapped(read, read_lookup, file, columns, mapping, dialect)
     else:
-        yield from _read_raw(file, columns)
+        yield from _read_raw(file, columns, csv=csv)
 
 
 def _read_raw(
     file: LogFile,
     columns: Sequence[str],
     *,
+    csv: CsvDialect,
     nested: bool = False,
     records: str | None = None,
     line_start: str | None = None,
 ) -> Iterator[Chunk | Problem]:
     if file.format in ("jsonl", "json"):
         chunks = read_jsonl(file, columns, nested=nested, records=records, line_start=line_start)
+    elif file.format == "csv":
+        chunks = read_csv(file, columns, csv)
     else:
-        chunks = (read_csv if file.format == "csv" else read_parquet)(file, columns)
+        chunks = read_parquet(file, columns)
     for item in chunks:
         yield item if isinstance(item, Problem) else _with_partition(item, file, columns)
 

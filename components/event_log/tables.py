@@ -69,6 +69,7 @@ def events_table(spec: LogSpec) -> Table:
         nan_as_missing=spec.nan_as_missing,
         left_out=_left_out(spec),
         mapping=spec.mapping,
+        csv=spec.csv,
         optional=frozenset([] if spec.dwell_cap_seconds is None else [DWELL]),
         answers=tuple(answers),
         with_unit_starts=spec.derived is not None and spec.derived.after == "unit",
@@ -106,6 +107,7 @@ def outcomes_table(spec: LogSpec) -> Table:
         folds=spec.splits.folds or 0,
         units_have_folds=spec.splits.by == "unit",
         left_out=_left_out(spec),
+        csv=spec.outcomes_csv,
     )
 
 
@@ -140,7 +142,7 @@ def read_table(
     """
     # One source may have two roles, so names are made unique.
     columns = list(dict.fromkeys(table.source(name) for name in table.kinds))
-    for chunk in read_chunks(file, columns, table.mapping):
+    for chunk in read_chunks(file, columns, table.mapping, table.csv):
         if isinstance(chunk, Problem):
             yield None, Tally(problems=[chunk])
             continue
@@ -211,7 +213,7 @@ def read_hashes(file: LogFile, table: Table, seed: str) -> Iterator[Hashes]:
     of the file are read.
     """
     source = table.source(LEARNER)
-    for chunk in read_chunks(file, [source], table.mapping):
+    for chunk in read_chunks(file, [source], table.mapping, table.csv):
         if isinstance(chunk, Problem) or source not in chunk.frame.columns:
             return
         column = read_column(table.kinds[LEARNER], chunk.frame[source], table, typed=chunk.typed)
@@ -242,7 +244,7 @@ def _explain_missing(
         more = len(header) - SHOWN_COLUMNS
         found = f"the columns {', '.join(header[:SHOWN_COLUMNS])}"
         found += f" and {more} more" if more > 0 else ""
-        found += _likely_cause(file, missing, header)
+        found += _likely_cause(file, table, missing, header)
 
     keys = [name for name in missing if name in (table.source(LEARNER), table.source(UNIT))]
     advice = ""
@@ -254,12 +256,13 @@ def _explain_missing(
     )
 
 
-def _likely_cause(file: LogFile, missing: list[str], header: Sequence[str]) -> str:
+def _likely_cause(file: LogFile, table: Table, missing: list[str], header: Sequence[str]) -> str:
     if file.format == "csv":
+        key = "data.csv.delimiter" if table.name == "events" else "data.outcomes_csv.delimiter"
         if header[0].startswith("sep="):
             return "; remove this line, which is Excel's own"
         if len(missing) > 1 and any(mark in name for name in header for mark in ";\t|"):
-            return "; separate the fields by commas"
+            return f"; separate the fields by commas, or name what separates them ({key})"
         is_value = re.compile(r"[+-]?\d[\d.:T Z/+-]*").fullmatch
         if len(missing) > 2 and any(is_value(name) for name in header):
             return "; the first line has to name the columns"
@@ -285,7 +288,7 @@ def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | N
             tally.problems += [_wrong_type(file, raw, kind)] if len(raw) else []
             continue
         columns[name] = read.values.alias(name)
-        source = _Source(file, table, name, raw, chunk.numbers, chunk.unit)
+        source = _Source(file, table, name, raw, chunk)
         bad |= source.add_faults(read, tally)
         if len(raw):
             source.add_notes(read, tally)
@@ -308,13 +311,11 @@ class _Source:
     table: Table
     name: str
     raw: pl.Series
-    numbers: Sequence[int]
-    unit: str
+    chunk: Chunk
 
     def add_faults(self, read: ColumnRead, tally: Tally) -> pl.Series:
         """Adds the column's faults to the problems; returns the rows that have one."""
         bad = pl.repeat(False, len(self.raw), eager=True)
-        describe_row = read.clock.describe if read.clock else None
         for fault, expected in read.faults:
             count = int(fault.sum())
             if not count:
@@ -322,14 +323,23 @@ class _Source:
             problem = Problem(
                 subject=self.file.path,
                 column=self.raw.name,
-                unit=self.unit,
+                unit=self.chunk.unit,
                 expected=expected,
-                places=places_of(fault, self.raw, self.numbers, describe_row),
+                places=places_of(
+                    fault, self.raw, self.chunk.numbers, partial(self._describe, read)
+                ),
                 count=count,
             )
             tally.problems.append(problem)
             bad |= fault
         return bad
+
+    def _describe(self, read: ColumnRead, row: int) -> str:
+        """Returns the value of a row, and of a mapped column where it is from."""
+        shown = read.clock.describe if read.clock else None
+        text = describe(self.raw[row]) if shown is None else shown(row)
+        origin = self.chunk.origin(self.raw.name, row) if self.chunk.origin else ""
+        return f"{text} ({origin})" if origin else text
 
     def add_notes(self, read: ColumnRead, tally: Tally) -> None:
         """Adds the hints of the column, and counts that are judged over the whole log."""
@@ -342,8 +352,10 @@ class _Source:
     def _note_times(self, read: ColumnRead, tally: Tally) -> None:
         assert read.clock is not None
         zone = self.table.timezone
-        where = {"path": self.file.path, "unit": self.unit, "column": self.raw.name}
-        tally.clocks[self.name] = see(read.clock, self.raw, self.numbers, timezone=zone, **where)
+        where = {"path": self.file.path, "unit": self.chunk.unit, "column": self.raw.name}
+        tally.clocks[self.name] = see(
+            read.clock, self.raw, self.chunk.numbers, timezone=zone, **where
+        )
         if read.clock.moved is not None:
             text = (
                 f"dates in {self.raw.name} whose midnight was skipped by the clocks of {zone} "
@@ -377,8 +389,8 @@ class _Source:
             tally.lookalikes[self.name] = found
 
     def _hint(self, tally: Tally, text: str, rows: pl.Series, shown: pl.Series) -> None:
-        path, unit = self.file.path, self.unit
-        tally.hints += hint_at(rows, shown, self.numbers, text=text, path=path, unit=unit)
+        path, unit = self.file.path, self.chunk.unit
+        tally.hints += hint_at(rows, shown, self.chunk.numbers, text=text, path=path, unit=unit)
 
 
 _EXPECTED_TYPES = {

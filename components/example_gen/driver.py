@@ -21,7 +21,7 @@ from tfx.utils import proto_utils
 from components.contracts.left_out import read_left_out
 from components.contracts.provenance import FINGERPRINT, SPAN, SPANS, VERSION, DataProvenance
 from components.event_log.log_spec import LogSpec
-from components.event_log.problems import raise_if_any
+from components.event_log.problems import Problem, raise_if_any
 from components.event_log.sources import Listing, LogFile, find_files
 from components.event_log.spans import ChosenSpans, choose_spans
 
@@ -68,6 +68,8 @@ class LogDriver(BaseDriver, base_driver.BaseDriver):  # type: ignore[misc]
         fingerprint = digest_files((table, listing.files) for table, listing in found.items())
         if spec.left_out is not None:  # whoever is added to the list is new data, too
             fingerprint = _with_list(fingerprint, spec.left_out)
+        if spec.mapping is not None:  # and so is a lookup that has changed
+            fingerprint = _with_side_files(fingerprint, spec.mapping.side_files)
         data = DataProvenance(
             fingerprint=fingerprint,
             span=chosen.spans[-1].number if chosen.spans else 0,
@@ -188,6 +190,23 @@ def _with_list(fingerprint: str, path: str) -> str:
     read_left_out(path)  # missing, or something else: an error before anything runs
     content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return hashlib.sha256(f"{fingerprint} {content}".encode()).hexdigest()
+
+
+def _with_side_files(fingerprint: str, paths: Iterable[str]) -> str:
+    """Returns the fingerprint with the contents of lookups and lists of values.
+
+    Raises:
+        LogError: one of them cannot be read.
+    """
+    for path in paths:
+        try:
+            content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        except OSError as error:
+            found = error.strerror or str(error)
+            expected = "a file that data.lookups or data.leave_out names"
+            raise_if_any([Problem(subject=path, expected=expected, found=found)])
+        fingerprint = hashlib.sha256(f"{fingerprint} {content}".encode()).hexdigest()
+    return fingerprint
 
 
 def digest_files(tables: Iterable[tuple[str, Iterable[LogFile]]]) -> str:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from components.config.mapping import split_path
+from components.config.record_paths import ValuesInFile, lookup_of, split_path
 from components.event_log.nested_json import mended
+from components.event_log.problems import Problem, describe
+from components.platforms.lookups import problems_of_lists, values_in
 
 if TYPE_CHECKING:
-    from components.config.mapping import Condition, EventMapping, Rule, Source
+    from components.config.mapping import EventMapping, Source
+    from components.config.record_paths import Condition, Conditions, Rule
 
+SHOWN_VALUES = 3
 SECONDS = "%s"  # the format of seconds since 1970
 _TRUE = ("true", "yes", "1", "1.0", "t", "y")
 _FALSE = ("false", "no", "0", "0.0", "f", "n")
 # Years and months have no fixed length: those of xAPI's own table, 365 days and 30.
 _DURATION = (
-    r"^(-)?P(?:([\d.]+)Y)?(?:([\d.]+)M)?(?:([\d.]+)W)?(?:([\d.]+)D)?"
-    r"(?:T(?:([\d.]+)H)?(?:([\d.]+)M)?(?:([\d.]+)S)?)?$"
-)
+    r"^(-)?P(?:(N)Y)?(?:(N)M)?(?:(N)W)?(?:(N)D)?(?:T(?:(N)H)?(?:(N)M)?(?:(N)S)?)?$"
+).replace("N", r"\d+(?:[.,]\d+)?")
 _SECONDS = (365 * 86400.0, 30 * 86400.0, 7 * 86400.0, 86400.0, 3600.0, 60.0, 1.0)
 
 
@@ -30,8 +36,68 @@ _Ways = dict[str, list[str | int]]  # by path, the steps to its value
 
 def raw_columns(mapping: EventMapping, columns: Iterable[str]) -> list[str]:
     """Returns the columns of a record that are read to find some columns of events."""
-    paths = [*paths_to(mapping, columns), *paths_of_rules(mapping.leave_out)]
+    every = [*paths_to(mapping, columns), *paths_of_rules(mapping.leave_out)]
+    paths = in_record(mapping, every)
     return [*dict.fromkeys(str(split_path(path)[0]) for path in paths)]
+
+
+def in_record(mapping: EventMapping, paths: Iterable[str]) -> list[str]:
+    """Returns paths, each once, with those of the keys instead of those in lookups."""
+    found = ((path, lookup_of(path)) for path in paths)
+    return [*dict.fromkeys(mapping.lookups[at[0]].path if at else path for path, at in found)]
+
+
+def is_in_record(mapping: EventMapping, column: str) -> bool:
+    """Returns whether a column is mapped, and to the record alone."""
+    return column in mapping.columns and not any(map(lookup_of, _paths_of(mapping, column)))
+
+
+def problems_of(mapping: EventMapping) -> list[Problem]:
+    """Returns what is wrong with a mapping that its configuration cannot show.
+
+    Polars' regular expressions and formats of times are not Python's, and lists of values are
+    files.
+    """
+    problems = problems_of_lists(mapping)
+    for keys, source in mapping.every_source:
+        faults = [_fault_of_pattern(text) for text in (source.pattern, source.file) if text]
+        faults += [_fault_of_format(source.format)] if source.format else []
+        problems += [_at(keys, *fault) for fault in faults if fault]
+    for keys, conditions in mapping.every_condition:
+        for path, wanted in conditions.items():
+            if isinstance(wanted, str) and (fault := _fault_of_pattern(wanted)):
+                problems.append(_at((*keys, path), *fault))
+    return problems
+
+
+def _at(keys: Iterable[str | int], expected: str, found: str) -> Problem:
+    subject = ".".join(map(str, ("data", *keys)))
+    return Problem(subject=subject, expected=expected, found=found)
+
+
+@cache
+def _fault_of_pattern(pattern: str) -> tuple[str, str] | None:
+    try:
+        pl.Series([""]).str.contains(pattern)
+    except pl.exceptions.PolarsError as error:
+        reason = re.search(r"error: (.*)|(exceeds size limit)", str(error))
+        why = next(filter(None, reason.groups())) if reason else "unknown"
+        return "a regular expression as Rust reads it", f"{describe(pattern)} ({why})"
+    return None
+
+
+@cache
+def _fault_of_format(layout: str) -> tuple[str, str] | None:
+    if layout == SECONDS:
+        return None
+    moment = pl.Series([datetime(2024, 5, 17, 13, 14, 15, tzinfo=UTC)])
+    try:
+        read = moment.dt.to_string(layout).str.to_datetime(layout, strict=False)
+        if read.dt.date().to_list() == [date(2024, 5, 17)]:
+            return None
+    except pl.exceptions.PolarsError:
+        pass
+    return "a format with year, month and day, such as %d.%m.%Y %H:%M", describe(layout)
 
 
 def paths_to(mapping: EventMapping, columns: Iterable[str]) -> list[str]:
@@ -53,7 +119,8 @@ def _paths_of(mapping: EventMapping, column: str) -> list[str]:
 
 def keys_of(mapping: EventMapping, column: str) -> list[str]:
     """Returns the columns of a record that a column of events is made from."""
-    return [*dict.fromkeys(str(split_path(path)[0]) for path in _paths_of(mapping, column))]
+    paths = in_record(mapping, _paths_of(mapping, column))
+    return [*dict.fromkeys(str(split_path(path)[0]) for path in paths)]
 
 
 def values_at(records: pl.DataFrame, paths: Iterable[str]) -> pl.DataFrame:
@@ -106,7 +173,7 @@ def _values_within(texts: pl.Series, ways: _Ways) -> list[pl.Series]:
     below = [
         values
         for step, group in deeper.items()
-        for values in _values_within(children[str(step)], group)
+        for values in _values_within(children[_name_of(step)], group)
     ]
     return [*found, *pl.DataFrame(below)[rows["row"]].get_columns()]
 
@@ -138,12 +205,16 @@ def _parse_objects(texts: pl.Series, names: list[str]) -> pl.DataFrame | None:
         return None
     if frame.height != len(texts):
         return None
-    return mended(frame, lambda: [text.encode() for text in texts])
+    return mended(frame, lambda: [text.encode() for text in texts]) if b"\\" in lines else frame
 
 
 def _child(texts: pl.Series, step: str | int) -> pl.Expr:
-    query = f"$[{step}]" if isinstance(step, int) else f"$['{step}']"
-    return pl.lit(texts).str.json_path_match(query).alias(str(step))
+    query = f"$[{step}]" if isinstance(step, int) else f'$["{step}"]'
+    return pl.lit(texts).str.json_path_match(query).alias(_name_of(step))
+
+
+def _name_of(step: str | int) -> str:
+    return f"[{step}]" if isinstance(step, int) else step
 
 
 def value_at(path: str) -> pl.Expr:
@@ -162,7 +233,29 @@ def column_of(mapping: EventMapping, column: str, file: str) -> pl.Expr:
     sources = mapping.columns.get(column)
     if sources is None:
         return value_at(f'"{column}"').alias(column)
-    return pl.coalesce(_value_of(source, file) for source in sources).alias(column)
+    if not sources:  # a column of other tables of the format
+        return pl.lit(None, pl.String).alias(column)
+    return pl.coalesce(value_of(source, file) for source in sources).alias(column)
+
+
+def origin_of(mapping: EventMapping, column: str, file: str, record: pl.DataFrame) -> str:
+    """Returns where the value of a column is from, as messages show it; empty if that is plain.
+
+    Args:
+        mapping: how it is found.
+        column: its name.
+        file: the path of the file.
+        record: the values of one record, as `values_at` returns them.
+    """
+    sources = mapping.columns.get(column, [])
+    taken = (way for way in sources if record.select(value_of(way, file)).item() is not None)
+    way = next(taken, None)
+    paths = [path for item in ([way] if way else sources) for path in item.value_paths]
+    values = {path: record[path].item() for path in paths}
+    shown = [f"{path} is {describe(value)}" for path, value in values.items() if value is not None]
+    if not shown:
+        return f"nothing at {', '.join(values)}" if values else ""
+    return ", ".join(shown[:SHOWN_VALUES])
 
 
 def meets(rule: Rule) -> pl.Expr:
@@ -170,17 +263,22 @@ def meets(rule: Rule) -> pl.Expr:
     return pl.any_horizontal(_meets_all(conditions) for conditions in rule)
 
 
-def _meets_all(conditions: dict[str, Condition]) -> pl.Expr:
+def _meets_all(conditions: Conditions) -> pl.Expr:
     return pl.all_horizontal(_meets(path, wanted) for path, wanted in conditions.items())
 
 
 def _meets(path: str, wanted: Condition) -> pl.Expr:
     value = value_at(path)
-    found = value.str.contains(wanted) if isinstance(wanted, str) else value.is_in(wanted)
+    if isinstance(wanted, str):
+        found = value.str.contains(wanted)
+    else:
+        known = values_in(wanted.file) if isinstance(wanted, ValuesInFile) else wanted
+        found = value.is_in(pl.Series(known, dtype=pl.String).implode())
     return found.fill_null(value=False)
 
 
-def _value_of(source: Source, file: str) -> pl.Expr:
+def value_of(source: Source, file: str) -> pl.Expr:
+    """Returns the value that one way finds; null if it finds none."""
     value = _origin(source, file)
     if source.pattern is not None:
         value = value.str.extract(source.pattern)
@@ -195,12 +293,12 @@ def _value_of(source: Source, file: str) -> pl.Expr:
     elif source.as_ == "duration":
         value = seconds_of(value)
     if source.minus is not None:
-        less = value_at(source.minus).cast(pl.Float64, strict=False)
-        value = (value.cast(pl.Float64, strict=False) - less).cast(pl.String)
+        less = value_at(source.minus)
+        value = _or_as_written(_number(value) - _number(less), "{} - {}", value, less)
     if source.over is not None:
-        whole = value_at(source.over).cast(pl.Float64, strict=False)
-        share = value.cast(pl.Float64, strict=False) / whole
-        value = pl.when(whole > 0).then(share).cast(pl.String)
+        whole = value_at(source.over)
+        share = _or_as_written(_number(value) / _number(whole), "{} / {}", value, whole)
+        value = pl.when((_number(whole) > 0).fill_null(value=True)).then(share)
     if source.format == SECONDS:
         value = _since_1970(value)
     elif source.format is not None:
@@ -208,6 +306,15 @@ def _value_of(source: Source, file: str) -> pl.Expr:
     if source.unless:
         value = pl.when(~_meets_all(source.unless)).then(value)
     return pl.when(_meets_all(source.when)).then(value) if source.when else value
+
+
+def _number(value: pl.Expr) -> pl.Expr:
+    return value.cast(pl.Float64, strict=False)
+
+
+def _or_as_written(result: pl.Expr, written: str, *numbers: pl.Expr) -> pl.Expr:
+    """Returns a result; where a number is none, its calculation, which reading then refuses."""
+    return pl.coalesce(result.cast(pl.String), pl.format(written, *numbers))
 
 
 def _origin(source: Source, file: str) -> pl.Expr:
@@ -248,7 +355,7 @@ def seconds_of(duration: pl.Expr) -> pl.Expr:
     """
     sign, *numbers = (pl.field(str(place)) for place in range(1, len(_SECONDS) + 2))
     total = pl.sum_horizontal(
-        number.cast(pl.Float64).fill_null(0.0) * seconds
+        number.str.replace(",", ".").cast(pl.Float64).fill_null(0.0) * seconds
         for number, seconds in zip(numbers, _SECONDS, strict=True)
     )
     signed = pl.when(sign.is_null()).then(total).otherwise(-total)

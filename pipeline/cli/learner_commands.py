@@ -230,7 +230,9 @@ def _search(config: Config, root: Path, learner: str) -> _Found:
 
     data = config.data
     tables = {"events": data.events, "outcomes": data.outcome_files}
-    log = find_rows(tables, learner, data.columns.learner_id, span=data.span)
+    log = find_rows(
+        tables, learner, data.columns.learner_id, span=data.span, mapping=data.event_mapping
+    )
     layout = Layout(root.resolve(), config.name)
     traces = find_traces(layout.root / config.name, learner)
     return _Found(log, traces, models_trained_with(traces, config, layout))

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import polars as pl
 
@@ -20,21 +20,41 @@ from components.errors import MasteryError
 from components.event_log.sources import LogFile, find_files
 from components.event_log.spans import choose_spans
 from components.files.atomic import new_file
+from pipeline.learners.platform_files import count_records, remove_records
+
+if TYPE_CHECKING:
+    from components.config.mapping import EventMapping
 
 Record = tuple[str, bool]  # its text with its line ends, and whether it is about the learner
 
 
 @dataclass(frozen=True)
 class LogRows:
-    """How many rows of a file are about a learner."""
+    """How many rows of a file are about a learner.
 
-    path: Path
-    format: str
+    Attributes:
+        file: the file.
+        rows: how many.
+        mapping: how its records become events; None for a file of events or outcomes.
+    """
+
+    file: LogFile
     rows: int
+    mapping: EventMapping | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return Path(self.file.path)
 
 
 def find_rows(
-    patterns: dict[str, list[str]], learner: str, column: str, *, span: str
+    patterns: dict[str, list[str]],
+    learner: str,
+    column: str,
+    *,
+    span: str,
+    mapping: EventMapping | None = None,
 ) -> list[LogRows]:
     """Returns the files of a log that hold rows of a learner.
 
@@ -43,6 +63,7 @@ def find_rows(
         learner: the id.
         column: the log's name of the column of ids.
         span: which spans are read, if patterns have placeholders.
+        mapping: of `events`, how its records become events; it then says whose a record is.
 
     Raises:
         LogError: files are missing.
@@ -51,15 +72,26 @@ def find_rows(
     chosen = choose_spans([item for group in patterns.values() for item in group], span)
     found = []
     for table, group in patterns.items():
-        for file in find_files(table, chosen.fill(group)).files:
-            rows = _count(file, learner, column)
-            found += [LogRows(Path(file.path), file.format, rows)] if rows else []
+        of_table = mapping if table == "events" else None
+        for file in find_files(table, chosen.fill(group), of_table).files:
+            if of_table is not None:
+                rows = count_records(file, learner, of_table)
+            else:
+                rows = _count(file, learner, column)
+            found += [LogRows(file, rows, of_table)] if rows else []
     return found
 
 
 def remove_rows(found: LogRows, learner: str, column: str) -> None:
-    """Rewrites a file without the rows of a learner, whole or not at all."""
-    if found.format == "parquet":
+    """Rewrites a file without the rows of a learner, whole or not at all.
+
+    Raises:
+        MasteryError: it is a file of a platform that cannot be rewritten; see `remove_records`.
+    """
+    if found.mapping is not None:
+        remove_records(found.file, learner, found.mapping)
+        return
+    if found.file.format == "parquet":
         rows = pl.read_parquet(found.path)
         with new_file(found.path) as beside:
             rows.filter(~_is_learner(rows, learner, column)).write_parquet(beside)
@@ -68,7 +100,7 @@ def remove_rows(found: LogRows, learner: str, column: str) -> None:
     with _open(found.path, "rt") as source, new_file(found.path) as beside:
         opened = gzip.open if found.path.suffix == ".gz" else open
         with opened(beside, "wt", encoding="utf-8", newline="") as target:
-            for text, is_learner in _records(source, found.format, learner, column):
+            for text, is_learner in _records(source, found.file.format, learner, column):
                 if not is_learner:
                     target.write(text)
 

@@ -16,10 +16,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.config.mapping import EventMapping
 from components.errors import MasteryError
 from components.event_log.chunks import BOM, READ_ERRORS, foreign_format, open_text
 from components.event_log.problems import raise_if_any
 from components.event_log.sources import LogFile, find_files
+from components.platforms.formats import PLATFORMS, mapping_of
 
 HEAD_BYTES = 2 << 20  # of a file's beginning, decompressed
 TAIL_BYTES = 1 << 20  # of its end
@@ -28,6 +30,7 @@ MOST_TABLES = 200  # files whose first lines are looked at, to tell tables apart
 MOST_ROWS = 20_000  # of a file
 MOST_OBJECTS = 4_000  # JSON is read by Python
 
+MISSING = ("NULL", r"\N", "?", "N/A", "n/a", "NaN", "nan", "#N/A")
 DELIMITERS = (",", ";", "\t", "|")
 ENVELOPES = ("statements", "data", "records", "events")  # keys of lists of records
 
@@ -40,11 +43,13 @@ class Dialect:
         delimiter: between fields.
         encoding: of the text.
         decimal: the mark in front of a number's fraction.
+        missing: words that stand for no value.
     """
 
     delimiter: str = ","
     encoding: str = "utf-8"
     decimal: str = "."
+    missing: tuple[str, ...] = ()
 
     @property
     def is_plain(self) -> bool:
@@ -89,7 +94,7 @@ def look_at(patterns: Sequence[str]) -> list[Look]:
         LogError: there are no such files, or none of a known format.
         MasteryError: none of them has records.
     """
-    found = find_files("events", patterns)
+    found = find_files("events", patterns, _any_platform())
     raise_if_any(found.problems)
     tables: list[tuple[set[str], list[LogFile]]] = []
     for file in _spread(found.files, MOST_TABLES):
@@ -103,6 +108,12 @@ def look_at(patterns: Sequence[str]) -> list[Look]:
     if len(tables) == 1:
         return [_look(tuple(patterns), found.files)]
     return [_look(tuple(file.path for file in files), files) for _, files in tables]
+
+
+def _any_platform() -> EventMapping:
+    """Returns a mapping under which files of any platform are found, whatever they are called."""
+    names = [mapping_of(name).file_names for name in PLATFORMS]
+    return EventMapping(file_names="|".join(f"(?:{name})" for name in names if name) or None)
 
 
 def look_at_table(patterns: Sequence[str]) -> Look:
@@ -208,12 +219,13 @@ def _decode(head: bytes) -> tuple[str, Dialect]:
 
     delimiter = _find_delimiter(text.splitlines()[:50])
     decimal = "."
+    cells = [cell for row in _fields(text.splitlines()[1:500], delimiter) for cell in row]
+    missing = tuple(word for word in MISSING if word in cells)
     if delimiter != ",":
-        cells = [cell for row in _fields(text.splitlines()[1:500], delimiter) for cell in row]
         commas = sum(bool(re.fullmatch(r"-?\d+,\d+", cell)) for cell in cells)
         points = sum(bool(re.fullmatch(r"-?\d+\.\d+", cell)) for cell in cells)
         decimal = "," if commas > points else "."
-    return text, Dialect(delimiter, encoding, decimal)
+    return text, Dialect(delimiter, encoding, decimal, missing)
 
 
 def _find_delimiter(lines: Sequence[str]) -> str:
@@ -244,7 +256,8 @@ def _read_csv(file: LogFile) -> tuple[pl.DataFrame, Dialect]:
         frames.append(
             _parse_csv("".join(header) + tail.decode(dialect.encoding, "replace"), dialect)
         )
-    return pl.concat(frames, how="diagonal"), dialect
+    frame = pl.concat(frames, how="diagonal")
+    return frame.with_columns(pl.all().replace(dict.fromkeys(dialect.missing))), dialect
 
 
 def _parse_csv(text: str, dialect: Dialect) -> pl.DataFrame:

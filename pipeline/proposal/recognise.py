@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -29,20 +29,30 @@ MOST = 0.5  # of the records have to fit
 _ENOUGH = 2 / 3  # of the names of a localized export
 
 
+LOGS = ("log", "report")  # kinds of tables that tell of everything that learners do
+
+
 @dataclass(frozen=True)
 class Recognised:
-    """Which platform wrote a log, and what that was seen by."""
+    """Which platform wrote a table, and what that was seen by.
+
+    Attributes:
+        format: the platform.
+        why: what was seen.
+        kind: which of the format's tables it is; empty for formats of one table.
+    """
 
     format: str
     why: str
+    kind: str = ""
 
 
 def recognise(look: Look) -> Recognised:
     """Returns the format of a table; `standard` where no platform is recognised."""
     header = look.frame.columns
     for name in PLATFORMS:
-        if seen := _table_of(mapping_of(name), header):
-            return Recognised(name, seen)
+        if kind := _kind_of(mapping_of(name), header):
+            return Recognised(name, kind[1], kind[0])
 
     best = Recognised(STANDARD, "")
     most = MOST
@@ -66,18 +76,13 @@ def _share_with(frame: pl.DataFrame, paths: Sequence[str]) -> float:
     return float(values.select(pl.all_horizontal(pl.all().is_not_null())).to_series().mean() or 0)  # type: ignore[arg-type]
 
 
-def _table_of(mapping: EventMapping, header: Sequence[str]) -> str:
-    """Returns which of a format's tables has these columns, in words; empty for none of them."""
-    for kind in mapping.kinds.values():
+def _kind_of(mapping: EventMapping, header: Sequence[str]) -> tuple[str, str] | None:
+    """Returns which of a format's tables has these columns, and that in words."""
+    for name, kind in mapping.kinds.items():
         if kind.has and {*kind.has} <= {*header}:
-            return f"{kind.title}: columns {', '.join(kind.has)}"
+            return name, f"{kind.title}, with the columns {', '.join(kind.has)}"
         for language, names in kind.languages.items():
-            known = [name for name in names.columns if name in header]
+            known = [column for column in names.columns if column in header]
             if len(known) > _ENOUGH * len(names.columns):
-                return f"{kind.title} in {language}: columns {', '.join(known)}"
-    return ""
-
-
-def settings_of(found: Recognised) -> dict[str, Any]:
-    """Returns what `data` says about the format."""
-    return {} if found.format == STANDARD else {"format": found.format}
+                return name, f"{kind.title} in {language}, with the columns {', '.join(known)}"
+    return None

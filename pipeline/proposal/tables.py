@@ -15,7 +15,7 @@ from components.platforms.formats import STANDARD
 from pipeline.proposal.look import Look, look_at, look_at_table
 from pipeline.proposal.profile import Profile
 from pipeline.proposal.reading import key_ways
-from pipeline.proposal.recognise import Recognised, recognise
+from pipeline.proposal.recognise import LOGS, Recognised, recognise
 from pipeline.proposal.roles import Guess, roles_of_events, roles_of_outcomes
 from pipeline.proposal.target import table_names
 from pipeline.proposal.words import Role
@@ -75,11 +75,13 @@ class Tables:
         events: the events.
         format: who wrote them.
         outcomes: a table of outcomes or grades, None where there is none.
+        unread: further tables of the platform, which the log tells of too.
     """
 
     events: Look
     format: Recognised
     outcomes: OutcomeTable | None
+    unread: tuple[str, ...] = ()
 
 
 def find_tables(
@@ -112,10 +114,14 @@ def find_tables(
     platform = next((found for found in recognised if found.format != STANDARD), None)
     if platform is not None:
         pairs = [*zip(recognised, looks, strict=True)]
-        parts = [one for found, one in pairs if found.format == platform.format]
+        parts = [(found, one) for found, one in pairs if found.format == platform.format]
+        # A log tells of attempts and grades as well: with their own tables they would count twice.
+        logs = [(found, one) for found, one in parts if found.kind in LOGS] or parts
         others = [one for found, one in pairs if found.format != platform.format]
-        log = _joined(parts, events if not others else ())
-        return Tables(log, platform, named or _outcomes_among(others or _beside(log), given))
+        log = _joined([one for _, one in logs], events if len(logs) == len(pairs) else ())
+        unread = [path.path for pair in parts if pair not in logs for path in pair[1].files]
+        found = named or _outcomes_among(others or _beside(log), given)
+        return Tables(log, logs[0][0], found, tuple(unread))
 
     log = max(looks, key=lambda one: (_could_be_events(one), one.bytes))
     others = [one for one in looks if one is not log]

@@ -261,3 +261,13 @@ def test_the_command_says_what_was_left_out(
     assert "1 rows, 1 left out" in printed
     assert "entities, which are not events: 1, such as line 2 of log.jsonl" in printed
     assert "Wrote table/events.parquet." in printed
+
+
+def test_a_log_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(
+        '{"type": "Person", "id": "urn:a", "actor": null, "group": 1, "eventTime": 1}\n'
+    )
+
+    with pytest.raises(LogError, match=r"left out: 1 entities, which are not events"):
+        convert(Request.of_format("caliper", [str(path)]), tmp_path / "table")

@@ -55,7 +55,9 @@ def test_csv_that_is_not_utf8(read: Read, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_bytes("a,b\n1,ok\n2,Z\xfcrich\n".encode("latin-1"))
     _, _, problems = read(path, "b")
-    assert problems == ["log.csv, line 3: expected UTF-8 text, found b'2,Z\\xfcrich'"]
+    [problem] = problems
+    assert problem.startswith("log.csv, line 3: expected UTF-8 text, or another encoding by its")
+    assert problem.endswith("(`encoding` of data.csv or data.outcomes_csv), found b'2,Z\\xfcrich'")
 
 
 def test_csv_without_a_byte(read: Read, tmp_path: Path) -> None:
@@ -125,7 +127,10 @@ def test_csv_of_any_system(
             "a,b,a\n1,2,3\n",
             ", column a: expected one column of this name, found 2, in the places 1, 3",
         ),
-        ("gr\xf6\xdfe,a\n1,2\n", ", line 1: expected UTF-8 text, found b'gr\\xf6\\xdfe,a'"),
+        (
+            "gr\xf6\xdfe,a\n1,2\n",
+            ", line 1: expected UTF-8 text, or another encoding by its name (",
+        ),
         ("\xff\xfea\0,\0b\0\n\0", ": expected CSV in UTF-8, found UTF-16 text; save it as UTF-8"),
         ("a\0,\0b\0\n\0", ": expected CSV in UTF-8, found UTF-16 text; save it as UTF-8"),
         ('PK\x03\x04"a', ": expected CSV in UTF-8, found a ZIP archive or an Excel workbook"),
