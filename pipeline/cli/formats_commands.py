@@ -37,7 +37,7 @@ def show(
 ) -> None:
     """Show how records of a format become events, or those of a configuration.
 
-    Examples:
+    Example:
         mastery formats show moodle
         mastery formats show --config configs/oulad.yaml --yaml
     """
