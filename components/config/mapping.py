@@ -300,6 +300,11 @@ class EventMapping(Section):
         default_factory=dict,
         description="by name: what records are not events of learners; they are counted",
     )
+    unique_within: dict[InputName, str] = Field(
+        default_factory=dict,
+        description="by column: path of what its values are unique in, such as the home page of an "
+        "account; a hint counts the records of a file in which that changes",
+    )
     lookups: dict[InputName, Lookup] = Field(
         default_factory=dict, description="small tables to look values up in"
     )
@@ -308,6 +313,11 @@ class EventMapping(Section):
         description="by name: the tables that a file may be, if the format has several; `columns` "
         "and `leave_out` are then what they share",
     )
+
+    @field_validator("unique_within")
+    @classmethod
+    def _are_paths(cls, value: dict[str, str]) -> dict[str, str]:
+        return {column: check_path(path) for column, path in value.items()}
 
     @field_validator("file_names", "line_start")
     @classmethod

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from components.config.mapping import EventMapping
 from components.event_log.problems import Problem
 from components.event_log.readers import read_chunks
 from components.event_log.sources import LogFile, format_of
@@ -369,32 +370,23 @@ def test_statements_that_are_no_events_are_left_out(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("form", ["array", "pretty", "answer", "lines", "one per file"])
-def test_files_that_stores_and_people_write(form: str, tmp_path: Path) -> None:
-    records = [statement(object=activity(f"https://x.example/{row}")) for row in range(3)]
-    answer = {"statements": records, "more": "/xapi/statements?more=1"}
-    texts = {
-        "array": ("log.json", json.dumps(records)),
-        "pretty": ("log.json", json.dumps(answer, indent=4)),
-        "answer": ("log.json", json.dumps(answer)),
-        "lines": ("log.jsonl", f"{json.dumps(answer)}\n{json.dumps(answer)}\n"),
-        "one per file": ("log.json", json.dumps(records[0], indent=2)),
-    }
-    name, text = texts[form]
-    (tmp_path / name).write_text(text, encoding="utf-8")
-    rows, _ = read_file(tmp_path / name)
-    count = {"lines": 6, "one per file": 1}.get(form, 3)
-    expected = [f"https://x.example/{row % 3}" for row in range(count)]
-    assert [row["component"] for row in rows] == expected
-
-
-def test_ids_can_hold_the_home_page_of_an_account(tmp_path: Path) -> None:
-    template = {"template": "{actor.account.homePage} {actor.account.name}"}
-    config = mapping_of("xapi").model_validate(
-        mapping_of("xapi").model_dump(by_alias=True) | {"columns": {"learner_id": template}}
-    )
+def test_names_of_several_systems_are_told(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    path.write_text(json.dumps(statement()), encoding="utf-8")
-    (chunk,) = read_chunks(LogFile(str(path), "jsonl", 0), ["learner_id"], config)
+    pages = ["https://a.example", None, "https://b.example", "https://a.example"]
+    accounts = [{"name": "anna", **({"homePage": page} if page else {})} for page in pages]
+    records = [statement(actor={"account": account}) for account in accounts]
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
+
+    rows, hints = read_file(path)
+    assert [row["learner_id"] for row in rows] == ["anna"] * 4
+    ((text, count),) = hints.items()
+    assert text.startswith("events whose actor.account.homePage is not that of the first")
+    assert count == 1
+
+    template = {"template": "{actor.account.homePage} {actor.account.name}"}
+    mapping = mapping_of("xapi").model_dump(by_alias=True) | {"columns": {"learner_id": template}}
+    (chunk,) = read_chunks(
+        LogFile(str(path), "jsonl", 0), ["learner_id"], EventMapping.model_validate(mapping)
+    )
     assert not isinstance(chunk, Problem)
-    assert chunk.frame["learner_id"].to_list() == ["https://lms.example.org anna"]
+    assert chunk.frame["learner_id"].to_list() == [f"{pages[row]} anna" for row in (0, 2, 3)]
