@@ -14,10 +14,14 @@ from hypothesis import strategies as st
 
 from components.config.fetch import DAY, Fetch, FetchFolder, fetch_folder
 from components.errors import MasteryError
+from components.event_log.chunks import Chunk
+from components.event_log.readers import read_chunks
+from components.event_log.sources import find_files
 from components.platforms.fetch import moodle_database, table_files
 from components.platforms.fetch.fetch import fetch_events
 from components.platforms.fetch.moodle_database import MoodleDatabase, open_moodle
 from components.platforms.fetch.progress import FetchError, FetchProgress
+from components.platforms.formats import mapping_of
 from tests.moodle import Moodle
 
 LOG = "logstore_standard_log"
@@ -349,3 +353,46 @@ def test_a_file_that_was_damaged_is_named(moodle: Moodle, tmp_path: Path) -> Non
     file.unlink()
     (tmp_path / FetchProgress.FILE).unlink()
     assert fetched(tmp_path)["id"].to_list() == [1, 2]
+
+
+def test_read_by_the_format(moodle: Moodle, tmp_path: Path) -> None:
+    """What is fetched is what the format `moodle` reads, with one name for each activity."""
+    moodle.insert("modules", {"id": 16, "name": "quiz"})
+    moodle.insert("course_modules", {"id": 12, "course": 2, "module": 16, "instance": 7})
+    moodle.insert("quiz", {"id": 7, "course": 2, "sumgrades": 8, "grade": 10})
+    moodle.log(
+        (1, NOW), (2, NOW + 1), eventname="\\mod_quiz\\event\\course_module_viewed",
+        component="mod_quiz", contextinstanceid=12,
+    )  # fmt: skip
+    moodle.insert(
+        "quiz_attempts",
+        {"quiz": 7, "userid": 3, "state": "finished", "sumgrades": 6, "timestart": NOW,
+         "timefinish": NOW + 60, "timemodified": NOW + 60},
+    )  # fmt: skip
+    moodle.insert("grade_items", {"id": 5, "courseid": 2, "itemtype": "mod", "itemmodule": "quiz",
+                                  "iteminstance": 7})  # fmt: skip
+    moodle.insert(
+        "grade_grades", {"itemid": 5, "userid": 3, "finalgrade": 75, "timemodified": NOW + 61}
+    )
+    moodle.insert(
+        "course_modules_completion",
+        {"coursemoduleid": 12, "userid": 3, "completionstate": 1, "timemodified": NOW + 62},
+    )
+    [*fetch_events(*data(tmp_path))]
+
+    wanted = ["learner_id", "unit_id", "event_type", "component", "score"]
+    rows: list[tuple[Any, ...]] = []
+    for file in find_files("events", [str(tmp_path)]).files:
+        for chunk in read_chunks(file, wanted, mapping_of("moodle")):
+            assert isinstance(chunk, Chunk), chunk
+            known = [name if name in chunk.frame.columns else None for name in wanted]
+            rows += chunk.frame.select(
+                pl.col(name) if name else pl.lit(None) for name in known
+            ).rows()
+    assert {row[:2] for row in rows} == {("3", "2")}
+    assert {row[3] for row in rows} == {"quiz/12"}
+    scores = sorted((row[2], row[4]) for row in rows if row[4] is not None)
+    assert [(kind, float(score)) for kind, score in scores] == [
+        ("grade", 0.75), ("quiz_attempt", 0.75),
+    ]  # fmt: skip
+    assert len(rows) == 5
