@@ -138,6 +138,13 @@ def test_odd_keys_do_not_hide_other_fields(read_nested: Read) -> None:
         assert frame["event"].str.json_path_match("$.id").to_list() == ["v"]
 
 
+def test_keys_with_quotes_may_be_read(read_nested: Read) -> None:
+    line = json.dumps({"o'clock": {"text": "\\", "id": "v"}, "a b": ["\\"]}).encode()
+    frame, _, _ = read_nested(line, "o'clock", "a b")
+    assert frame["o'clock"].str.json_path_match("$.id").to_list() == ["v"]
+    assert json.loads(frame["a b"][0]) == ["\\"]
+
+
 def test_a_very_long_line(read_nested: Read) -> None:
     long = json.dumps({"event": {"text": "x" * (60 << 20), "id": "v"}, "time": "t"})
     content = f'{{"event": 1}}\n{long}\n{{"event": 2}}\n'.encode()
