@@ -17,7 +17,7 @@ from components.event_log.jsonl_reader import read_jsonl
 from components.event_log.problems import Problem
 from components.event_log.sources import LogFile
 
-LOGGER = r"[\w<\[][^{\"\n]*[ \t](?=\{)"
+LOGGER = r"[\w<\[][^{\"\n]*[ \t]"
 
 Read = Callable[..., tuple[pl.DataFrame, list[int], list[str]]]
 

@@ -224,7 +224,9 @@ def test_a_log_of_a_web_server(tmp_path: Path) -> None:
     path.write_text('127.0.0.1 - - [01/May/2024] "GET /a?b={1} HTTP/1.1" 200\n' * 3)
     rows, _, (problem,) = read_file(path)
     assert rows == []
-    assert problem.startswith("access.log, line 1: expected a JSON object in UTF-8 on each line")
+    assert problem.startswith(
+        "access.log, line 1: expected a JSON object in UTF-8 on each line, found '127.0.0.1 - - "
+    )
 
 
 def test_a_log_by_the_names_of_users(read: Read) -> None:
