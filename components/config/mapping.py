@@ -29,6 +29,8 @@ from components.config.section import Address, InputName, KeyedError, Section
 Keys = tuple[str | int, ...]  # of the configuration, below `data`
 Value = TypeVar("Value")
 
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
 
 class Source(Section):
     """One way to a column's value; a path alone, as text, is the way `{from: path}`."""
@@ -70,7 +72,9 @@ class Source(Section):
         "since 1970, of which 0 is none",
     )
     over: str | None = Field(
-        None, description="path of the number that the value is divided by, such as the best grade"
+        None,
+        description="path of the number that the value is divided by, such as the best grade; or "
+        "that number, `100`",
     )
     minus: str | None = Field(
         None,
@@ -86,7 +90,7 @@ class Source(Section):
     def _path_alone(cls, value: Any) -> Any:
         return {"from": value} if isinstance(value, str) else value
 
-    @field_validator("constant", "when", "unless", "values", mode="before")
+    @field_validator("constant", "over", "when", "unless", "values", mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
         return as_texts(value)
@@ -110,6 +114,8 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Source:
+        if self.divisor == 0:
+            raise KeyedError("over", "expected a path or a positive number, found 0")
         given = [
             name
             for name, value in (
@@ -138,9 +144,15 @@ class Source(Section):
         return re.findall(r"\{([^{}]*)\}", self.template or "")
 
     @property
+    def divisor(self) -> float | None:
+        """The number in `over`; None if it is a path."""
+        return float(self.over) if self.over and _NUMBER.fullmatch(self.over) else None
+
+    @property
     def value_paths(self) -> list[str]:
         """The paths that the value is made of."""
-        given = (self.from_, self.over, self.minus, self.equals)
+        over = self.over if self.divisor is None else None
+        given = (self.from_, over, self.minus, self.equals)
         return [*(path for path in given if path is not None), *self.template_paths]
 
     @property

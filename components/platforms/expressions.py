@@ -296,7 +296,7 @@ def value_of(source: Source, file: str) -> pl.Expr:
         less = value_at(source.minus)
         value = _or_as_written(_number(value) - _number(less), "{} - {}", value, less)
     if source.over is not None:
-        whole = value_at(source.over)
+        whole = pl.lit(source.over) if source.divisor else value_at(source.over)
         share = _or_as_written(_number(value) / _number(whole), "{} / {}", value, whole)
         value = pl.when((_number(whole) > 0).fill_null(value=True)).then(share)
     if source.format == SECONDS:

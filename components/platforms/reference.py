@@ -180,7 +180,8 @@ def as_yaml(mapping: EventMapping) -> str:
     What all kinds share stands in each of them, since `data.mapping` would count for all.
     """
     if mapping.kinds:
-        whole = {name: mapping.of_kind(kind, []) for name, kind in mapping.kinds.items()}
+        names = mapping.column_names
+        whole = {name: mapping.of_kind(kind, names) for name, kind in mapping.kinds.items()}
         kinds = {
             name: kind.model_copy(
                 update={"columns": whole[name].columns, "leave_out": whole[name].leave_out}
