@@ -12,6 +12,7 @@ from components.event_log.problems import Problem
 from components.event_log.readers import read_chunks
 from components.event_log.sources import LogFile, format_of
 from components.platforms.formats import mapping_of
+from tests.ralph import convert, find_programs
 
 Record = dict[str, Any]
 
@@ -294,6 +295,51 @@ def test_a_session_of_cmi5(tmp_path: Path) -> None:
     assert {row["session"] for row in rows} == {"s1"}
     assert {row["registration"] for row in rows} == {context["registration"]}
     assert rows[3]["score"] == "0.9"
+
+
+def test_statements_that_ralph_makes_of_open_edx(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Reads what a converter in use writes: the player's events, and pages that are left."""
+    course = "course-v1:X+algebra+2026"
+    page = f"https://edx.example.org/courses/{course}/courseware/"
+    video: Record = {"id": "0123456789abcdef0123456789abcdef", "code": "html5", "duration": 600.0}
+    payloads: dict[str, Record | str] = {
+        "load_video": video,
+        "play_video": video | {"currentTime": 1.5},
+        "pause_video": video | {"currentTime": 61.5},
+        "seek_video": video | {"old_time": 61.5, "new_time": 300.0, "type": "onSlideSeek"},
+        "stop_video": video | {"currentTime": 600.0},
+        "page_close": "{}",
+    }
+    events = [
+        {
+            "username": "anna",
+            "ip": "192.0.2.1",
+            "agent": "Mozilla/5.0",
+            "host": "edx.example.org",
+            "referer": page,
+            "accept_language": "en",
+            "session": "a" * 32,
+            "page": page,
+            "name": kind,
+            "event_type": kind,
+            "event_source": "browser",
+            "event": payload,
+            "time": f"2026-01-05T08:00:0{number}.000000+00:00",
+            "context": {"course_id": course, "org_id": "X", "user_id": 7, "path": "/event"},
+        }
+        for number, (kind, payload) in enumerate(payloads.items())
+    ]
+    programs = find_programs(request.config.cache.mkdir("ralph"))
+    records = convert(programs, events, "https://edx.example.org")
+
+    rows, left_out = read(tmp_path, *records)
+
+    assert left_out == {}
+    assert [row["event_type"] for row in rows] == ["video"] * 5 + ["reading"]
+    assert {(row["learner_id"], row["unit_id"]) for row in rows} == {("7", course)}
+    assert [row["time"] for row in rows] == [f"2026-01-05T08:00:0{second}Z" for second in range(6)]
 
 
 def test_statements_that_are_no_events_are_left_out(tmp_path: Path) -> None:

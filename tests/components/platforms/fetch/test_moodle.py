@@ -12,8 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.config.data import Data
-from components.config.fetch import DAY, Fetch
+from components.config.fetch import DAY, Fetch, FetchFolder, fetch_folder
 from components.errors import MasteryError
 from components.platforms.fetch import moodle_database, table_files
 from components.platforms.fetch.fetch import fetch_events
@@ -31,14 +30,14 @@ def address(moodle: Moodle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOODLE", moodle.url)
 
 
-def data(folder: Path, **fetch: Any) -> Data:
+def data(folder: Path, **fetch: Any) -> tuple[Fetch, FetchFolder]:
     settings = {"database_env": "MOODLE", "overlap_seconds": LATE, **fetch}
-    return Data(events=[str(folder)], fetch=Fetch(**settings), outcomes=["o.csv"])
+    return Fetch(**settings), fetch_folder(str(folder))
 
 
 def fetched(folder: Path, table: str = LOG, **fetch: Any) -> pl.DataFrame:
     """Fetches, and returns all rows of a table's files."""
-    [*fetch_events(data(folder, **fetch))]
+    [*fetch_events(*data(folder, **fetch))]
     return rows_in(folder, table)
 
 
@@ -81,7 +80,7 @@ def test_every_table_with_what_is_joined(moodle: Moodle, tmp_path: Path) -> None
          "rawscore": 3, "maxscore": 4, "scaled": 0.75, "duration": 61},
     )  # fmt: skip
 
-    lines = [*fetch_events(data(tmp_path / "log"))]
+    lines = [*fetch_events(*data(tmp_path / "log"))]
     assert [line.split()[:2] for line in lines] == [
         [LOG, "1"], ["quiz_attempts", "2"], ["grade_grades", "1"],
         ["course_modules_completion", "1"], ["h5pactivity_attempts", "1"],
@@ -116,7 +115,7 @@ def test_only_what_is_new(moodle: Moodle, tmp_path: Path) -> None:
     [file] = tmp_path.rglob("*.parquet")
     before = file.stat().st_ino
 
-    assert [*fetch_events(data(tmp_path, tables=[LOG]))] == [
+    assert [*fetch_events(*data(tmp_path, tables=[LOG]))] == [
         f"{LOG:<26}         0 new rows, 0 changed"
     ]
     assert file.stat().st_ino == before  # not written again
@@ -148,13 +147,13 @@ def test_a_row_that_changes_is_there_once(moodle: Moodle, tmp_path: Path, by_day
     day = 86400
     rows = [{"id": n, "quiz": 1, "userid": 3, "timemodified": n * day} for n in (1, 2, 3)]
     moodle.insert("quiz_attempts", *rows)
-    [*fetch_events(data(folder))]
+    [*fetch_events(*data(folder))]
     assert rows_in(tmp_path, "quiz_attempts").height == 3
 
     moodle.run(
         f"UPDATE mdl_quiz_attempts SET state = 'finished', timemodified = {NOW} WHERE id = 1"
     )
-    lines = [*fetch_events(data(folder))]
+    lines = [*fetch_events(*data(folder))]
     assert "0 new rows, 1 changed" in lines[1]
     found = rows_in(tmp_path, "quiz_attempts").sort("id")
     assert found["state"].to_list() == ["finished", "inprogress", "inprogress"]
@@ -190,8 +189,8 @@ def test_stopped_anywhere_and_complete_after_a_second_try(
             moodle.insert("quiz_attempts", *attempts)
             steps = plan.draw(st.integers(0, 12), "writes before it is killed")
             with _killed_after(steps, patched):
-                [*fetch_events(data(folder / DAY))]
-        [*fetch_events(data(folder / DAY))]
+                [*fetch_events(*data(folder / DAY))]
+        [*fetch_events(*data(folder / DAY))]
     assert sorted(rows_in(folder)["id"]) == ids
     assert sorted(rows_in(folder, "quiz_attempts")["id"]) == ids
 
@@ -239,7 +238,7 @@ def test_two_fetches_at_once(moodle: Moodle, tmp_path: Path) -> None:
 
     def fetch() -> None:
         try:
-            [*fetch_events(data(tmp_path, tables=[LOG]))]
+            [*fetch_events(*data(tmp_path, tables=[LOG]))]
         except BaseException as error:
             failed.append(error)
 
@@ -255,7 +254,7 @@ def test_two_fetches_at_once(moodle: Moodle, tmp_path: Path) -> None:
 def test_writing_is_impossible(moodle: Moodle, tmp_path: Path) -> None:
     moodle.log((1, NOW))
     with (
-        open_moodle(data(tmp_path).fetch) as database,  # type: ignore[arg-type]
+        open_moodle(data(tmp_path)[0]) as database,
         pytest.raises(FetchError, match=r"(?i)read.only"),
         database.reading() as connection,
     ):
@@ -291,8 +290,7 @@ def test_a_query_that_takes_too_long_is_ended(moodle: Moodle, tmp_path: Path) ->
         "SELECT pg_sleep(20)" if "postgresql" in moodle.url else "SELECT SLEEP(20) FROM mdl_quiz"
     )
     moodle.insert("quiz", {"id": 1, "course": 2})
-    settings = data(tmp_path, timeout_seconds=0.2).fetch
-    assert settings is not None
+    settings, _ = data(tmp_path, timeout_seconds=0.2)
     with (
         open_moodle(settings) as database,
         pytest.raises(FetchError, match=r"data\.fetch\.timeout_seconds \(0\.2\)"),
@@ -305,7 +303,7 @@ def test_a_table_that_this_moodle_lacks(moodle: Moodle, tmp_path: Path) -> None:
     moodle.run("DROP TABLE mdl_h5pactivity_attempts")
     moodle.run("ALTER TABLE mdl_quiz_attempts DROP COLUMN uniqueid")
     moodle.insert("quiz_attempts", {"quiz": 1, "userid": 3, "timemodified": NOW})
-    lines = [*fetch_events(data(tmp_path))]
+    lines = [*fetch_events(*data(tmp_path))]
     assert lines[-1].split(maxsplit=1) == ["h5pactivity_attempts", "not in this Moodle"]
     assert rows_in(tmp_path, "quiz_attempts")["uniqueid"].to_list() == [None]
 
