@@ -200,6 +200,15 @@ OutcomesOption = Annotated[
     typer.Option("--outcomes", help="Outcomes: a file, folder or pattern; repeatable."),
 ]
 
+OptionalOutcomesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--outcomes",
+        help="Outcomes: a file, folder or pattern; repeatable. Default: derived from the events, "
+        "where the model's are.",
+    ),
+]
+
 HostOption = Annotated[
     str | None,
     typer.Option(
