@@ -256,7 +256,7 @@ def _judge(read: Tally) -> list[Problem]:
     """Returns the problems of a log that was read."""
     problems = [*read.problems, *judge_clock(read.clocks)]
     if not problems and not read.count_rows("events"):
-        problems.append(no_rows(read, "events"))
+        problems.append(no_rows("events", read, "data.events"))
     return problems
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from components.config.data import describe_spans
@@ -26,6 +27,7 @@ class LogSummary(Contract):
         steps: events per example at some quantiles, e.g. `{"50%": 12}`.
         splits: examples per split and class; the class of a regression is `""`.
         files: rows per table and file.
+        unasked: where outcomes are derived, how many questions have none, by the reason.
         lines: number of lines of text files per table and kind: `rows`, `header`, `blank`,
             `within quotes`.
         passed_over: files that were found and not read, per table, in words.
@@ -51,6 +53,7 @@ class LogSummary(Contract):
     steps: dict[str, int]
     splits: dict[str, dict[str, int]]
     files: dict[str, dict[str, int]]
+    unasked: dict[str, int] = {}
     lines: dict[str, dict[str, int]] = {}
     passed_over: dict[str, str] = {}
     spans: list[str] = []
@@ -72,12 +75,18 @@ class LogSummary(Contract):
         return [
             f"events    {self.events:>12,}   {self.first_event} to {self.last_event}",
             f"outcomes  {self.outcomes:>12,}   as of {self.first_outcome} to {self.last_outcome}",
+            *self._describe_unasked(),
             f"learners  {self.learners:>12,}   with outcomes",
             f"units     {self.units:>12,}   with outcomes",
             f"steps     {steps}",
             f"          {self.cold_starts:,} outcomes ({share:.1%}) have no event before as_of, "
             f"{self.truncated:,} have more than are kept",
         ]
+
+    def _describe_unasked(self) -> list[str]:
+        if not self.unasked:
+            return []
+        return [f"          derived; none for {describe_unasked(self.unasked)}"]
 
     def _describe_splits(self) -> list[str]:
         lines = []
@@ -95,3 +104,15 @@ class LogSummary(Contract):
             reasons = "; ".join(f"of {table}: {text}" for table, text in self.passed_over.items())
             lines.append(f"not read  {reasons}")
         return lines
+
+
+def describe_unasked(unasked: Mapping[str, int]) -> str:
+    """Returns how many questions have no outcome, and why.
+
+    >>> describe_unasked({"no grade": 4})
+    '4 questions: no grade'
+    """
+    return ", ".join(
+        f"{count:,} question{'s' if count > 1 else ''}: {reason}"
+        for reason, count in unasked.items()
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -29,11 +29,14 @@ class Kind(StrEnum):
     """What a column holds, which decides how it is read."""
 
     KEY = "key"  # text, never missing
+    OPTIONAL_KEY = "optional key"  # text, missing where a row is about all
     CLOCK = "clock"  # timestamps or numbers, never missing
     TEXT = "text"  # names; whole numbers become their digits
     NUMBER = "number"
     CLASS = "class"  # one of the configured classes
     SCORE = "score"  # a number, never missing
+    GRADE = "grade"  # one of the configured classes, or nothing
+    GRADE_NUMBER = "grade number"  # a number, or nothing
     FOLD = "fold"  # a whole number from 0, never missing
     ANY = "any"  # integers, floats or text, whichever the log has
 
@@ -49,12 +52,16 @@ class Table:
         timezone: zone of timestamps without one.
         nan_as_missing: whether NaN is a missing value instead of an error.
         classes: the values of a column of kind `CLASS`.
+        grades: the class or number that values of a column of kind `GRADE` or `GRADE_NUMBER` stand
+            for; None for nothing.
         folds: values of a column of kind `FOLD` are below this.
         units_have_folds: whether the folds are of units, otherwise of learners.
         left_out: says of ids of learners whether their rows are dropped.
         mapping: how records of a platform become rows; None for a table with these columns.
         csv: how CSV files of it are written.
         optional: columns without values where a file does not have them.
+        answers: columns of events that outcomes are derived from.
+        with_unit_starts: whether the first event of each unit is counted.
     """
 
     name: str
@@ -63,12 +70,15 @@ class Table:
     timezone: str = "UTC"
     nan_as_missing: bool = False
     classes: tuple[str, ...] = ()
+    grades: Mapping[str, str | None] = field(default_factory=dict)
     folds: int = 0
     units_have_folds: bool = False
     left_out: Callable[[pl.Series], pl.Series] | None = None
     mapping: EventMapping | None = None
     csv: CsvDialect = field(default_factory=CsvDialect)
     optional: frozenset[str] = frozenset()
+    answers: tuple[str, ...] = ()
+    with_unit_starts: bool = False
 
     @property
     def clock(self) -> str | None:
@@ -110,6 +120,8 @@ def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool) -> Col
     match kind:
         case Kind.KEY:
             return _read_key(raw)
+        case Kind.OPTIONAL_KEY:
+            return _read_optional_key(raw)
         case Kind.CLOCK:
             return _read_clock(raw, table.timezone)
         case Kind.TEXT:
@@ -120,6 +132,10 @@ def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool) -> Col
             return _read_classes(raw, table.classes)
         case Kind.SCORE:
             return _read_scores(raw)
+        case Kind.GRADE:
+            return _read_grades(raw, table)
+        case Kind.GRADE_NUMBER:
+            return _read_numbers_of_grades(raw, table)
         case Kind.FOLD:
             return _read_folds(raw, table.folds)
         case Kind.ANY if typed:
@@ -178,6 +194,16 @@ def _read_key(raw: pl.Series) -> ColumnRead | None:
         "since with JSON the order of keys would matter"
     )
     return ColumnRead(text, [(missing, "a value in every row"), (is_nested(text), expected)])
+
+
+def _read_optional_key(raw: pl.Series) -> ColumnRead | None:
+    if raw.null_count() == len(raw):
+        return ColumnRead(raw.cast(pl.String))
+    read = _read_key(raw)
+    if read is not None:
+        read.values = read.values.set(_is_missing(read.values), None)
+        read.faults = read.faults[1:]
+    return read
 
 
 def _read_clock(raw: pl.Series, timezone: str) -> ColumnRead | None:
@@ -291,6 +317,33 @@ def _read_classes(raw: pl.Series, classes: tuple[str, ...]) -> ColumnRead | None
     missing = _is_missing(text) & ~known.fill_null(False)
     expected = f"one of the classes {', '.join(classes)} (label.classes)"
     return ColumnRead(text, [(missing, _LABEL), (~known & ~missing, expected)])
+
+
+def _read_grades(raw: pl.Series, table: Table) -> ColumnRead | None:
+    """Reads classes; a grade may be missing, or be known under another name."""
+    text = _translated(raw, table.grades)
+    if text is None:
+        return None
+    text = text.replace(_other_spellings(text, table.classes))
+    text = text.set(_is_missing(text), None)
+    unknown = ~text.is_in(table.classes).fill_null(value=True)
+    expected = (
+        f"one of the classes {', '.join(table.classes)} (label.classes), or a grade that "
+        "data.outcomes.values translates"
+    )
+    return ColumnRead(text, [(unknown, expected)])
+
+
+def _read_numbers_of_grades(raw: pl.Series, table: Table) -> ColumnRead | None:
+    text = _translated(raw, table.grades) if table.grades else raw
+    return None if text is None else _read_floats(text, nan_as_missing=table.nan_as_missing)
+
+
+def _translated(raw: pl.Series, grades: Mapping[str, str | None]) -> pl.Series | None:
+    text = digits(raw) if raw.dtype.is_float() else _as_text(raw)
+    if text is None or not grades:
+        return text
+    return text.replace([*grades], pl.Series([*grades.values()], dtype=pl.String))
 
 
 def _other_spellings(text: pl.Series, classes: tuple[str, ...]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from components.contracts.log_summary import LogSummary
+from components.contracts.log_summary import LogSummary, describe_unasked
 from components.contracts.names import AS_OF, DWELL, LEARNER, SPLITS, TIME, UNIT
 from components.event_log.clocks import Clock, format_moment
 from components.event_log.odd_ids import describe_lookalikes
@@ -42,8 +42,10 @@ def conclude(read: Tally, joined: Tally, spec: LogSpec, *, splits: bool) -> Tall
     alike = _find_lookalikes(total, spec)
     total.hints = merge_hints([*total.hints, *alike, *_count_unused_events(total, spec)])
 
-    problems = judge_reading(read)
-    if not problems:
+    problems = judge_reading(read, spec)
+    if not problems and spec.derived is not None and not total.steps:
+        problems = [] if joined.problems else [_explain_none_derived(total)]
+    elif not problems:
         problems += _judge_gaps(total, spec)
         problems += _judge_cold_starts(total, spec, alike)
         problems += (judge_folds(total, spec) or _judge_splits(total, spec)) if splits else []
@@ -51,32 +53,51 @@ def conclude(read: Tally, joined: Tally, spec: LogSpec, *, splits: bool) -> Tall
     return total
 
 
-def judge_reading(read: Tally) -> list[Problem]:
+def _explain_none_derived(total: Tally) -> Problem:
+    expected = "at least one outcome (data.outcomes.at, window and until)"
+    return Problem(
+        subject="data.outcomes", expected=expected, found=f"none: {describe_unasked(total.unasked)}"
+    )
+
+
+def judge_reading(read: Tally, spec: LogSpec) -> list[Problem]:
     """Returns the problems of reading a log; if there are any, joining it is useless.
 
     Args:
         read: the counts of reading it, its own problems included.
+        spec: how it is read.
     """
     problems = [*read.problems, *judge_clock(read.clocks)]
     if problems:
         return problems
-    return [no_rows(read, table) for table in ("events", "outcomes") if not read.count_rows(table)]
+    tables = {"events": "data.events", "outcomes": "data.outcomes"}
+    if spec.derived is not None:
+        del tables["outcomes"]
+        if spec.derived.table:
+            tables["outcomes"] = "data.outcomes.table"
+    return [
+        no_rows(table, read, subject)
+        for table, subject in tables.items()
+        if not read.count_rows(table)
+    ]
 
 
-def no_rows(read: Tally, table: str) -> Problem:
-    """Returns the problem of a table without any usable row."""
-    found = _explain_none(read, table)
-    return Problem(subject=f"data.{table}", expected="at least one row", found=found)
+def no_rows(table: str, read: Tally, subject: str) -> Problem:
+    """Returns the problem of a table without a usable row, with why records were left out.
 
-
-def _explain_none(read: Tally, table: str) -> str:
-    """Returns why a table has no rows: which records of a platform are left out, and how many."""
+    Args:
+        table: `events` or `outcomes`.
+        read: the counts of reading it.
+        subject: the key of the configuration that names it.
+    """
     reasons = [hint for hint in read.hints if hint.text.startswith(LEFT_OUT)]
-    if table != "events" or not reasons:
-        return "none"
-    counts = ", ".join(f"{hint.count:,} {hint.text.removeprefix(LEFT_OUT)}" for hint in reasons)
-    total = sum(hint.count for hint in reasons)
-    return f"none; of {total:,} records all are left out: {counts} (data.leave_out, data.mapping)"
+    found = "none"
+    if table == "events" and reasons:
+        counts = ", ".join(f"{hint.count:,} {hint.text.removeprefix(LEFT_OUT)}" for hint in reasons)
+        total = sum(hint.count for hint in reasons)
+        found += f"; of {total:,} records all are left out: {counts}"
+        found += " (data.leave_out, data.mapping)"
+    return Problem(subject=subject, expected="at least one row", found=found)
 
 
 def _find_lookalikes(total: Tally, spec: LogSpec) -> list[Hint]:
@@ -159,6 +180,8 @@ def _judge_splits(total: Tally, spec: LogSpec) -> list[Problem]:
 
     least = f"at least {spec.min_class_examples} examples of every class in every split"
     advice = "use a longer log, other shares or another seed (data.splits)"
+    if total.unasked:
+        advice += f"; derived, and none for {describe_unasked(total.unasked)}"
     return [
         Problem(
             subject="the log",
@@ -189,7 +212,7 @@ def summarise(
     first_outcome, last_outcome = _describe_extent(total, AS_OF, clock)
     return LogSummary(
         events=total.count_rows("events"),
-        outcomes=total.count_rows("outcomes"),
+        outcomes=total.steps.total(),
         learners=total.learners,
         units=len(total.units),
         clock=clock,
@@ -205,6 +228,7 @@ def summarise(
             for split in SPLITS
         },
         files={table: dict(sorted(rows.items())) for table, rows in sorted(total.rows.items())},
+        unasked=dict(total.unasked),
         lines={
             table: {kind: kinds[kind] for kind in LINE_KINDS if kinds[kind]}
             for table, kinds in sorted(total.lines.items())
@@ -219,6 +243,8 @@ def summarise(
 def _describe_extent(total: Tally, column: str, clock: Clock) -> tuple[str, str]:
     """Returns the first and the last time of a column in words."""
     times = extent(total.clocks.get(column, {}), clock)
+    if times is None and column == AS_OF:
+        times = total.asked
     if times is None:
         raise ValueError(f"expected the counts of a log with rows, found no {column}")
     return format_moment(times[0], clock), format_moment(times[1], clock)

@@ -34,23 +34,28 @@ import polars as pl
 
 from components.contracts.names import AS_OF, LEARNER, ORDER, UNIT
 from components.errors import MasteryError
-from components.event_log.clocks import Clock, read_clock
+from components.event_log.clocks import read_clock
 from components.event_log.conclusion import conclude, judge_reading, summarise
+from components.event_log.derived_outcomes import join_part
 from components.event_log.learners import choose_sample, smallest_hashes
 from components.event_log.log_spec import LogSpec, question_spec
 from components.event_log.point_in_time import (
     cross_check,
-    find_duplicates,
     fingerprint,
-    join_outcomes,
 )
-from components.event_log.problems import Problem, raise_if_any
+from components.event_log.problems import raise_if_any
 from components.event_log.shuffle import RunWriter, divide, join_parts
 from components.event_log.sources import find_files
 from components.event_log.spans import choose_spans
-from components.event_log.tables import events_table, outcomes_table, read_hashes, read_table
+from components.event_log.tables import (
+    events_table,
+    outcomes_table,
+    read_hashes,
+    read_table,
+    table_of_learners,
+)
 from components.event_log.tally import Tally, merge_tallies
-from components.event_log.timescales import common_clock, judge_clock, see
+from components.event_log.timescales import common_clock, see
 
 if TYPE_CHECKING:
     from components.config.root import Config
@@ -97,7 +102,7 @@ def check_log(config: Config) -> LogSummary:
         MasteryError: the temporary folder cannot be written to.
     """
     spec = LogSpec.of(config)
-    found = _find_log(config)
+    found = find_log(config)
     parts = divide(found.files, len(events_table(spec).kinds), spec.splits.seed, shards=1)
     if parts.count == 1:
         total = _read_whole(found, spec, splits=True, keys_only=True).total
@@ -119,11 +124,11 @@ def read_log(config: Config, *, splits: bool, keys_only: bool) -> CheckedLog:
         LogError: the log cannot be used; lists all of its problems.
     """
     spec = LogSpec.of(config) if splits else LogSpec.of(config).without_splits()
-    return _read_whole(_find_log(config), spec, splits=splits, keys_only=keys_only)
+    return _read_whole(find_log(config), spec, splits=splits, keys_only=keys_only)
 
 
 @dataclass(frozen=True)
-class _FoundLog:
+class FoundLog:
     """Where a log is: its files, and the names of its spans, oldest first."""
 
     events: Listing
@@ -136,43 +141,55 @@ class _FoundLog:
         return [*self.events.files, *self.outcomes.files]
 
 
-def _find_log(config: Config) -> _FoundLog:
+def find_log(config: Config) -> FoundLog:
+    """Finds the files of the configured spans; their problems are those of the listings.
+
+    Raises:
+        LogError: there is no such span.
+    """
     data = config.data
     chosen = choose_spans([*data.events, *data.outcome_files], data.span)
     events = find_files("events", chosen.fill(data.events), data.event_mapping)
     outcomes = find_files("outcomes", chosen.fill(data.outcome_files))
-    return _FoundLog(events, outcomes, chosen.names)
+    return FoundLog(events, outcomes, chosen.names)
 
 
-def _read_whole(found: _FoundLog, spec: LogSpec, *, splits: bool, keys_only: bool) -> CheckedLog:
+def _read_whole(found: FoundLog, spec: LogSpec, *, splits: bool, keys_only: bool) -> CheckedLog:
     """Reads a log into memory, and checks it."""
-    sample = _choose_learners(spec, found.outcomes.files)
+    sample = _choose_learners(spec, found)
     events = read_files(events_table(spec), found.events, sample, keys_only=keys_only)
     outcomes = read_files(outcomes_table(spec), found.outcomes, sample)
     read = merge_tallies([*events.tallies, *outcomes.tallies])
 
     part = None
-    if outcomes.chunks and common_clock(read.clocks) is not None:
-        part = cross_check(events.chunks, outcomes.chunks, spec, read, outcomes.files)
+    asking = outcomes if spec.derived is None else events
+    if asking.chunks and common_clock(read.clocks) is not None:
+        part = join_part(events.chunks, outcomes.chunks, spec, read, outcomes.files)
     total = conclude(read, part.tally if part else Tally(), spec, splits=splits)
     assert part is not None, "conclude refuses a log without outcomes or without one clock"
     return CheckedLog(part, total, found.spans)
 
 
-def _check_by_parts(found: _FoundLog, spec: LogSpec, parts: Parts) -> Tally:
+def _check_by_parts(found: FoundLog, spec: LogSpec, parts: Parts) -> Tally:
     """Checks a log with one part of its learners in memory at a time; returns the counts."""
-    sample = _choose_learners(spec, found.outcomes.files)
+    with read_in_parts(found, spec, parts) as (read, joined):
+        total = merge_tallies(part.tally for part in joined)
+    return conclude(read, total, spec, splits=True)
+
+
+@contextmanager
+def read_in_parts(
+    found: FoundLog, spec: LogSpec, parts: Parts
+) -> Iterator[tuple[Tally, Iterator[Part]]]:
+    """Yields the counts of reading a log, and its parts, without features, one at a time."""
+    sample = _choose_learners(spec, found)
     with _scratch_folder() as folder:
         runs = RunWriter(folder, "events", parts)
         events = read_files(events_table(spec), found.events, sample, runs, keys_only=True)
         runs = RunWriter(folder, "outcomes", parts)
         outcomes = read_files(outcomes_table(spec), found.outcomes, sample, runs)
         read = merge_tallies([*events.tallies, *outcomes.tallies])
-
-        joined = merge_tallies(
-            part.tally for part in join_parts(folder, parts.of_shard(0), spec, read, outcomes.files)
-        )
-    return conclude(read, joined, spec, splits=True)
+        yield read, join_parts(folder, parts.of_shard(0), spec, read, outcomes.files)
 
 
 @contextmanager
@@ -192,13 +209,14 @@ def _scratch_folder() -> Iterator[Path]:
         ) from error
 
 
-def _choose_learners(spec: LogSpec, outcomes: list[LogFile]) -> Sample | None:
-    """Returns the sample of the learners in outcomes, None for all learners."""
+def _choose_learners(spec: LogSpec, found: FoundLog) -> Sample | None:
+    """Returns the sample of the learners who are asked about, None for all learners."""
     if spec.sample_learners is None:
         return None
-    table = outcomes_table(spec)
+    table = table_of_learners(spec)
+    files = (found.events if table.name == "events" else found.outcomes).files
     seed = spec.splits.seed
-    parts = (part for file in outcomes for part in read_hashes(file, table, seed))
+    parts = (part for file in files for part in read_hashes(file, table, seed))
     hashes = smallest_hashes(parts, spec.sample_learners)
     return choose_sample(hashes, spec.sample_learners, seed)
 
@@ -237,7 +255,7 @@ def read_files(
 
 def _keys_of(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     learner, unit, time, *features = table.kinds
-    keys = frame.select(learner, unit, time, ORDER)
+    keys = frame.select(learner, unit, time, *table.answers, ORDER)
     return keys.with_columns(fingerprint(frame)) if features else keys
 
 
@@ -275,49 +293,10 @@ def read_questions(
         asked = _ask_about_everybody(read, spec, as_of)
 
     tally = merge_tallies([*read.tallies, *asked.tallies])
-    raise_if_any(judge_reading(tally))
+    raise_if_any(judge_reading(tally, spec))
     part = cross_check(read.chunks, asked.chunks, spec, tally, asked.files)
     raise_if_any(part.tally.problems)
     return part
-
-
-def read_outcomes(
-    config: Config, outcomes: Sequence[str], *, keys_only: bool = True
-) -> pl.DataFrame:
-    """Reads what turned out to be true, without any events.
-
-    Args:
-        config: how it is read; its own paths are ignored.
-        outcomes: files, folders or patterns of a table of outcomes.
-        keys_only: whether to ignore the columns besides keys and label.
-
-    Returns:
-        `learner_id`, `unit_id`, `as_of` (in UTC), the label by its own name and the other columns
-        (the fold as `_fold`), in the order of the files.
-
-    Raises:
-        LogError: the files cannot be used, or a learner has two outcomes in a unit and at a
-            moment; lists all of their problems.
-        MasteryError: `as_of` is a number instead of a time.
-    """
-    spec = LogSpec.of(config)
-    if keys_only:
-        spec = spec.without_splits().model_copy(update={"outcome_columns": []})
-    read = read_files(outcomes_table(spec), find_files("outcomes", outcomes))
-    tally = merge_tallies(read.tallies)
-    raise_if_any([*tally.problems, *judge_clock(tally.clocks)])
-    if not read.chunks:
-        raise_if_any([Problem(subject="outcomes", expected="at least one row", found="none")])
-
-    clock = common_clock(tally.clocks)
-    if clock is not Clock.TIMESTAMP:
-        raise MasteryError(
-            f"{spec.columns.as_of}: expected timestamps or dates, found numbers of a clock of the "
-            "log's own. What came in is compared with answers that were given at a time."
-        )
-    rows = join_outcomes(read.chunks, clock, spec, tally)
-    raise_if_any(find_duplicates(rows, read.files))
-    return rows.drop(ORDER)
 
 
 def _questions_table(spec: LogSpec) -> Table:

@@ -110,7 +110,8 @@ def question_spec(config: Config) -> LogSpec:
     label = Label(column=config.label.column, task="regression")
     columns = [name for name in inputs if name not in (LEARNER, UNIT, AS_OF)]
     spec = LogSpec.of(config).without_splits()
-    return spec.model_copy(update={"label": label, "outcome_columns": columns})
+    update = {"label": label, "outcome_columns": columns, "derived": None}
+    return spec.model_copy(update=update)
 
 
 def _inputs(config: Config) -> dict[str, FeatureType]:

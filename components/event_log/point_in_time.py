@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 
 Positions = npt.NDArray[np.int64]
 
+KEYS = (LEARNER, UNIT, AS_OF)
+
+_LABELS = {LEARNER: "learner", UNIT: "unit", AS_OF: "as_of"}
+_NAMES = {KEYS: "learner, unit and as_of", (LEARNER, UNIT): "learner, or per learner and unit"}
 _TYPES = {"integer": pl.Int64(), "float": pl.Float64(), "text": pl.String()}
 
 
@@ -158,7 +162,7 @@ def cross_check(
     clock = common_clock(read.clocks)
     assert clock is not None, "judge_reading refuses a log without one clock"
     rows = _sort(join_outcomes(outcomes, clock, spec, read), spec)
-    seen = _join_events(events, clock, spec)
+    seen = join_events(events, clock, spec)
     shown = show_events(seen, rows, spec.splits, read.folds) if spec.hides_units else seen
     windows = find_windows(with_gaps(shown, spec), rows, spec.max_steps, spec.sequence_keys)
     used = windows.events
@@ -210,11 +214,12 @@ def join_outcomes(
     chunks: Sequence[pl.DataFrame], clock: Clock, spec: LogSpec, read: Tally
 ) -> pl.DataFrame:
     """Returns the outcomes of all chunks as one table, on one clock, each column of one type."""
-    typed = [pl.col(name).cast(_type_of(name, spec, read)) for name in spec.outcome_columns]
+    typed = [pl.col(name).cast(type_of_column(name, spec, read)) for name in spec.outcome_columns]
     return pl.concat(_on_clock(chunk, AS_OF, clock, spec).with_columns(typed) for chunk in chunks)
 
 
-def _join_events(chunks: Sequence[pl.DataFrame], clock: Clock, spec: LogSpec) -> pl.DataFrame:
+def join_events(chunks: Sequence[pl.DataFrame], clock: Clock, spec: LogSpec) -> pl.DataFrame:
+    """Returns the events of all chunks as one table, on one clock."""
     if chunks:
         return pl.concat(_on_clock(chunk, TIME, clock, spec) for chunk in chunks)
     steps = {
@@ -226,7 +231,7 @@ def _join_events(chunks: Sequence[pl.DataFrame], clock: Clock, spec: LogSpec) ->
     )
 
 
-def _type_of(name: str, spec: LogSpec, read: Tally) -> pl.DataType:
+def type_of_column(name: str, spec: LogSpec, read: Tally) -> pl.DataType:
     """Returns the type of a column of outcomes: the configured one, or else that of the log."""
     if name in spec.inputs:
         return pl.String() if spec.inputs[name] == "categorical" else pl.Float32()
@@ -316,18 +321,20 @@ def _hint_at_dates(windows: Windows, outcomes: pl.DataFrame, timezone: str) -> l
         "outcomes that see an event at midnight of their own day "
         f"(if its {TIME} is only a date, it may have been later)"
     )
-    example = _describe_key(found.select(LEARNER, UNIT, AS_OF).sort(pl.all()).row(0))
+    example = _describe_key(KEYS, found.select(KEYS).sort(pl.all()).row(0))
     return [Hint(text=text, count=len(found), example=example)]
 
 
-def find_duplicates(outcomes: pl.DataFrame, files: Sequence[LogFile]) -> list[Problem]:
+def find_duplicates(
+    outcomes: pl.DataFrame, files: Sequence[LogFile], keys: Sequence[str] = KEYS
+) -> list[Problem]:
     """Returns a problem per file whose outcomes repeat an earlier one of the same key.
 
     Args:
-        outcomes: the keys and `_order`, of all files.
+        outcomes: the keys and `_order`, of all files; rows of a key in the order of the files.
         files: the files, for messages.
+        keys: of which there is one row.
     """
-    keys = [LEARNER, UNIT, AS_OF]
     first = pl.col(ORDER).first().over(keys).alias("first")
     again = outcomes.select(*keys, ORDER, first)
     again = again.filter(pl.col(ORDER) != pl.col("first")).sort(ORDER)
@@ -337,13 +344,13 @@ def find_duplicates(outcomes: pl.DataFrame, files: Sequence[LogFile]) -> list[Pr
         places = [
             Place(
                 row=number_of(order),
-                found=f"{_describe_key(key)} again, after {_where(files, before)}",
+                found=f"{_describe_key(keys, key)} again, after {_where(files, before)}",
             )
             for *key, order, before in rows.head(SHOWN_PLACES).iter_rows()
         ]
         problem = Problem(
             subject=files[index].path,
-            expected="one row per learner, unit and as_of",
+            expected=f"one row per {_NAMES[tuple(keys)]}",
             unit=files[index].unit,
             places=tuple(places),
             count=len(rows),
@@ -357,6 +364,10 @@ def _where(files: Sequence[LogFile], order: int) -> str:
     return f"{file.unit} {number_of(order)} of {file.path}"
 
 
-def _describe_key(key: Sequence[object]) -> str:
-    learner, unit, as_of = key
-    return f"learner {describe(learner)}, unit {describe(unit)}, as_of {as_of}"
+def _describe_key(names: Sequence[str], key: Sequence[object]) -> str:
+    shown = [
+        f"{_LABELS[name]} {value if name == AS_OF else describe(value)}"
+        for name, value in zip(names, key, strict=True)
+        if value is not None
+    ]
+    return ", ".join(shown)

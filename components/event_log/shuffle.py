@@ -24,8 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.contracts.names import LEARNER
+from components.event_log.derived_outcomes import join_part
 from components.event_log.learners import number_parts
-from components.event_log.point_in_time import cross_check
 from components.event_log.timescales import common_clock
 
 if TYPE_CHECKING:
@@ -191,12 +191,13 @@ def join_parts(
         read: the counts of reading all of it.
         files: the files of outcomes, for messages.
     """
-    if common_clock(read.clocks) is None or not read.count_rows("outcomes"):
+    table = "outcomes" if spec.derived is None else "events"
+    if common_clock(read.clocks) is None or not read.count_rows(table):
         return
     for number in numbers:
         events = read_part(folder, "events", number)
         outcomes = read_part(folder, "outcomes", number)
-        yield cross_check(events, outcomes, spec, read, files)
+        yield join_part(events, outcomes, spec, read, files)
 
 
 def read_part(folder: Path, table: str, number: int) -> list[pl.DataFrame]:

@@ -121,7 +121,7 @@ def find_files(table: str, patterns: Sequence[str], mapping: EventMapping | None
 
     Args:
         table: `events` or `outcomes`, for messages.
-        patterns: without `{SPAN}` and the like; see `spans.choose_spans`.
+        patterns: without `{SPAN}` and the like; see `spans.choose_spans`. None: no files.
         mapping: that of the files' format, which may have names of its own.
     """
     search = _Search(mapping.file_names if mapping else None)
@@ -135,7 +135,7 @@ def find_files(table: str, patterns: Sequence[str], mapping: EventMapping | None
 
     listing = Listing(problems=problems, passed_over=search.passed_over)
     listing.files = [LogFile(path, kind, index) for index, (path, kind) in enumerate(paths.items())]
-    if not paths and not problems:
+    if patterns and not paths and not problems:
         expected = "at least one file with rows"
         found = f"only {listing.describe_passed_over()}"
         problems.append(Problem(subject=f"data.{table}", expected=expected, found=found))

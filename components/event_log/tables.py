@@ -29,6 +29,7 @@ from components.contracts.names import (
 from components.event_log.chunks import orders_of
 from components.event_log.clocks import describe_time
 from components.event_log.column_kinds import Kind, Table, read_column, type_of
+from components.event_log.derived_tables import answer_columns, starts_of_units, table_beside
 from components.event_log.learners import hash_ids
 from components.event_log.odd_ids import lookalikes, looks_missing
 from components.event_log.problems import SHOWN_LETTERS, Hint, Problem, describe, hint_at, places_of
@@ -52,6 +53,7 @@ def events_table(spec: LogSpec) -> Table:
     features = {
         name: _kind_of(type_) for name, type_ in spec.features.items() if name not in DERIVED_STEPS
     }
+    answers = answer_columns(spec.derived)
     columns = spec.columns
     sources = {
         LEARNER: columns.learner_id,
@@ -61,7 +63,7 @@ def events_table(spec: LogSpec) -> Table:
     }
     return Table(
         name="events",
-        kinds={LEARNER: Kind.KEY, UNIT: Kind.KEY, TIME: Kind.CLOCK, **features},
+        kinds={LEARNER: Kind.KEY, UNIT: Kind.KEY, TIME: Kind.CLOCK, **answers, **features},
         sources=sources if spec.mapping is None else {},
         timezone=spec.timezone,
         nan_as_missing=spec.nan_as_missing,
@@ -69,6 +71,8 @@ def events_table(spec: LogSpec) -> Table:
         mapping=spec.mapping,
         csv=spec.csv,
         optional=frozenset([] if spec.dwell_cap_seconds is None else [DWELL]),
+        answers=tuple(answers),
+        with_unit_starts=spec.derived is not None and spec.derived.after == "unit",
     )
 
 
@@ -76,8 +80,12 @@ def outcomes_table(spec: LogSpec) -> Table:
     """Returns the columns of outcomes: keys, moment, label, columns to group and slice by, fold.
 
     Columns that the model reads have the type of the configuration, so that a log with whole
-    numbers gives the same schema.
+    numbers gives the same schema. Where outcomes are derived, the table has a row per learner, or
+    per learner and unit: neither a moment nor, unless the grade is in it, a label.
     """
+    if spec.derived is not None:
+        given = outcomes_table(spec.model_copy(update={"derived": None}))
+        return table_beside(given, spec.derived, spec.label.column)
     label = Kind.SCORE if spec.label.task == "regression" else Kind.CLASS
     others = {
         name: _kind_of(spec.inputs[name]) if name in spec.inputs else Kind.ANY
@@ -101,6 +109,11 @@ def outcomes_table(spec: LogSpec) -> Table:
         left_out=_left_out(spec),
         csv=spec.outcomes_csv,
     )
+
+
+def table_of_learners(spec: LogSpec) -> Table:
+    """Returns the table whose learners are asked about: outcomes, or events to derive them from."""
+    return outcomes_table(spec) if spec.derived is None else events_table(spec)
 
 
 def _left_out(spec: LogSpec) -> Callable[[pl.Series], pl.Series] | None:
@@ -146,6 +159,8 @@ def read_table(
             yield None, tally
             return
         frame = _without_left_out(frame, table, tally)
+        if table.with_unit_starts:
+            tally.unit_starts = starts_of_units(frame, table.timezone)
         if sample is not None and not frame.is_empty():
             frame = sample.of(frame)
         if frame.is_empty():

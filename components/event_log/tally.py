@@ -4,12 +4,50 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import TypeVar
 
 from pydantic import BaseModel, Field
 
+from components.event_log.clocks import Clock
 from components.event_log.odd_ids import merge_lookalikes
 from components.event_log.problems import Hint, Problem, merge_hints, merge_problems
-from components.event_log.timescales import Sightings, merge_sightings
+from components.event_log.timescales import Sightings, hull, merge_sightings
+
+
+class Start(BaseModel):
+    """The earliest of some times: timestamps (and dates written as numbers), and numbers.
+
+    Attributes:
+        stamp: in microseconds since 1970.
+        number: as it is in the log.
+    """
+
+    stamp: int | None = None
+    number: int | float | None = None
+
+    def merge(self, other: Start) -> Start:
+        """Returns the earlier of both."""
+        return Start(
+            stamp=_smallest(self.stamp, other.stamp), number=_smallest(self.number, other.number)
+        )
+
+    def on(self, clock: Clock) -> int | float:
+        """Returns the time on the log's clock, timestamps in microseconds.
+
+        Raises:
+            ValueError: there is no time of that kind.
+        """
+        found = self.stamp if clock is Clock.TIMESTAMP else self.number
+        if found is None:
+            raise ValueError(f"expected a time of the kind {clock}, found none")
+        return found
+
+
+Value = TypeVar("Value", int, float)
+
+
+def _smallest(one: Value | None, other: Value | None) -> Value | None:
+    return min((value for value in (one, other) if value is not None), default=None)
 
 
 class Tally(BaseModel):
@@ -27,6 +65,9 @@ class Tally(BaseModel):
         folds: with `data.splits.column`, the folds of every unit with outcomes; or, if learners are
             held out, of learners that have several.
         steps: number of outcomes by the number of events that they see.
+        unit_starts: where outcomes are asked for after it, the first event of anybody in each unit.
+        unasked: where outcomes are derived, questions without one, by the reason.
+        asked: there, too, the earliest and the latest `as_of`, timestamps in microseconds.
         truncated: outcomes with more than `max_steps` events before `as_of`.
         too_late: outcomes whose events are all at or after `as_of`.
         used_events: events of learners, or of learners and units, that have an outcome.
@@ -47,6 +88,9 @@ class Tally(BaseModel):
     classes: dict[str, Counter[str]] = Field(default_factory=dict)
     folds: dict[str, set[int]] = Field(default_factory=dict)
     steps: Counter[int] = Field(default_factory=Counter)
+    unit_starts: dict[str, Start] = Field(default_factory=dict)
+    unasked: Counter[str] = Field(default_factory=Counter)
+    asked: tuple[float, float] | None = None
     truncated: int = 0
     too_late: int = 0
     used_events: int = 0
@@ -87,6 +131,12 @@ def _add(total: Tally, tally: Tally) -> None:
     for name, folds in tally.folds.items():
         total.folds[name] = total.folds.get(name, set()) | folds
 
+    for unit, start in tally.unit_starts.items():
+        known = total.unit_starts.get(unit)
+        total.unit_starts[unit] = start if known is None else known.merge(start)
+    total.unasked.update(tally.unasked)
+    total.asked = hull(total.asked, tally.asked)
+
     total.learners += tally.learners
     total.units |= tally.units
     total.steps.update(tally.steps)
@@ -96,8 +146,8 @@ def _add(total: Tally, tally: Tally) -> None:
     total.unused = min(filter(None, (total.unused, tally.unused)), default="")
 
     for column, candidates in tally.lookalikes.items():
-        known = total.lookalikes.get(column, {})
-        total.lookalikes[column] = merge_lookalikes([known, candidates])
+        before = total.lookalikes.get(column, {})
+        total.lookalikes[column] = merge_lookalikes([before, candidates])
     for column, twins in tally.twins.items():
         total.twins[column] = total.twins.get(column, set()) | twins
     total.hints += tally.hints

@@ -266,7 +266,7 @@ def common_clock(sightings: Sightings) -> Clock | None:
     if judge_clock(sightings):
         return None
     forms = [form for forms in sightings.values() for form in forms]
-    if forms and _are_dates(forms):
+    if forms and are_dates(forms):
         return Clock.TIMESTAMP
     whole = all(seen.whole for forms in sightings.values() for seen in forms.values())
     return Clock.INTEGER if whole else Clock.FLOAT
@@ -278,9 +278,9 @@ def judge_clock(sightings: Sightings) -> list[Problem]:
     Args:
         sightings: of both tables and all files.
     """
-    if _are_dates(form for forms in sightings.values() for form in forms):
+    if are_dates(form for forms in sightings.values() for form in forms):
         return []
-    groups = {column: _by_scale(forms) for column, forms in sightings.items() if forms}
+    groups = {column: scales_of(forms) for column, forms in sightings.items() if forms}
     scales = {scale for by_scale in groups.values() for scale in by_scale}
     if (len(scales) < 2 and SHORT_DATES not in scales) or _is_counter(groups):
         return []
@@ -304,11 +304,12 @@ def extent(forms: Forms, clock: Clock) -> tuple[float, float] | None:
     return total
 
 
-def _are_dates(forms: Iterable[str]) -> bool:
+def are_dates(forms: Iterable[str]) -> bool:
+    """Returns whether times of these forms are timestamps, or numbers that are dates."""
     return all(form in (TIMESTAMPS, COMPACT, EITHER) for form in forms)
 
 
-def _by_scale(forms: Forms) -> dict[Scale, Sighting]:
+def scales_of(forms: Forms) -> dict[Scale, Sighting]:
     """Returns the times of a column by scale; times that fit none are on the scale `OWN`."""
     found: dict[Scale, Sighting] = {}
     main = _main_scale(forms)

@@ -25,7 +25,13 @@ from components.event_log.shuffle import (
     group_files,
     join_parts,
 )
-from components.event_log.tables import events_table, outcomes_table, read_hashes, read_table
+from components.event_log.tables import (
+    events_table,
+    outcomes_table,
+    read_hashes,
+    read_table,
+    table_of_learners,
+)
 from components.event_log.tally import Tally, merge_tallies
 from components.example_gen.encoding import encode, feature_columns, join_batches
 from components.example_gen.records import RecordWriter, open_records
@@ -81,16 +87,21 @@ class Job:
         groups = [group for table in tables for group in group_files(table, self.files[table])]
         return list(enumerate(groups))
 
+    @property
+    def asking(self) -> str:
+        """The table whose learners are asked about."""
+        return table_of_learners(self.spec).name
+
     def hash_learners(self, task: tuple[int, FileGroup]) -> Hashes:
-        """Returns the smallest hashes of learners in a group of files of outcomes."""
+        """Returns the smallest hashes of learners in a group of files of `asking`."""
         assert self.spec.sample_learners is not None, "only a sample needs hashes"
-        table = outcomes_table(self.spec)
+        table = table_of_learners(self.spec)
         seed = self.spec.splits.seed
         parts = (part for file in task[1].files for part in read_hashes(file, table, seed))
         return smallest_hashes(parts, self.spec.sample_learners)
 
     def choose_sample(self, hashes: Hashes) -> Sample:
-        """Returns the sample, from the smallest hashes of all outcomes."""
+        """Returns the sample, from the smallest hashes of all files of `asking`."""
         assert self.spec.sample_learners is not None, "only a sample is chosen"
         return choose_sample(hashes, self.spec.sample_learners, self.spec.splits.seed)
 
@@ -119,7 +130,7 @@ class Job:
         parts = join_parts(
             Path(self.scratch), self.parts.of_shard(shard), self.spec, read, self.files["outcomes"]
         )
-        if judge_reading(read):
+        if judge_reading(read, self.spec):
             return merge_tallies(part.tally for part in parts)
         with _open_shard(self.spec, self.folders, shard) as writers:
             return merge_tallies(_write_part(part, self.spec, writers) for part in parts)

@@ -59,7 +59,7 @@ class ExamplesFromLog(beam.PTransform):  # type: ignore[misc]
             return None
         return beam.pvalue.AsSingleton(
             pipeline
-            | "Outcomes" >> beam.Create(job.groups("outcomes"), reshuffle=True)
+            | "Asking" >> beam.Create(job.groups(job.asking), reshuffle=True)
             | "HashLearners" >> beam.Map(job.hash_learners)
             | "SmallestHashes" >> beam.CombineGlobally(smallest_hashes, learners)
             | "ChooseSample" >> beam.Map(job.choose_sample)

@@ -31,7 +31,7 @@ def run_job(job: Job, workers: int) -> tuple[Tally, Tally]:
     """
     sample = None
     if job.spec.sample_learners is not None:
-        hashes = _run_all(job.hash_learners, job.groups("outcomes"), workers)
+        hashes = _run_all(job.hash_learners, job.groups(job.asking), workers)
         sample = job.choose_sample(smallest_hashes(hashes, job.spec.sample_learners))
 
     read_group = partial(job.read, sample=sample)

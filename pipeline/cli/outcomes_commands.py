@@ -41,7 +41,7 @@ def outcomes(
 
     from components.config import load_config
     from components.errors import MasteryError
-    from components.event_log.log import read_outcomes
+    from components.event_log.known_outcomes import read_outcomes
     from components.model_version.pushed_version import config_of
     from serving.answers.database import open_database
     from serving.answers.outcomes import store_outcomes

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
-from components.event_log.derived_outcomes import DECIDED, derive
 
 from components.config.outcomes import HORIZON, Derivation
 from components.config.root import Config
 from components.errors import MasteryError
+from components.event_log.derived_outcomes import DECIDED, derive
 from components.event_log.log import read_files
 from components.event_log.log_spec import LogSpec
 from components.event_log.sources import find_files
@@ -19,6 +19,7 @@ from components.event_log.tables import outcomes_table
 from components.event_log.tally import merge_tallies
 from pipeline.proposal.document import flow
 from pipeline.proposal.moments import lifetimes_of
+from pipeline.proposal.reading import csv_of
 from pipeline.proposal.shape import divide
 from pipeline.proposal.target import Target, order_classes
 from pipeline.proposal.words import Role
@@ -42,14 +43,13 @@ _WHAT: dict[Derivation, str] = {
     "completion": "whether the unit is completed",
     "next_answers": f"right answers among the next {NEXT}",
     "inactivity": "whether the learner comes back",
-    "passed": "whether the unit is passed",
 }
+DERIVATIONS = ("grade", "completion", "next_answers", "inactivity")  # that are proposed
 _LABELS: dict[Derivation, str] = {
     "grade": "result",
     "completion": "completion",
     "next_answers": "mastery",
     "inactivity": "activity",
-    "passed": "result",
 }
 
 
@@ -61,11 +61,19 @@ class _Idea:
         outcomes: `data.outcomes`.
         classes: of the label, lowest first; empty for a number.
         order: how their order was found.
+        csv: `data.outcomes_csv`.
     """
 
     outcomes: dict[str, Any]
     classes: list[str]
     order: str = ""
+    csv: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What `data` says about the outcomes."""
+        csv = {"outcomes_csv": self.csv} if self.csv else {}
+        return {"outcomes": self.outcomes, **csv}
 
     @property
     def derivation(self) -> Derivation:
@@ -95,7 +103,7 @@ class Choice:
         Raises:
             MasteryError: it is not possible, or none is.
         """
-        known: dict[str, Target] = {**self.targets}
+        known: dict[str, Target] = {str(name): item for name, item in self.targets.items()}
         if not known or (wanted and wanted not in known):
             what = f"outcomes by {wanted}" if wanted else "an outcome that can be derived"
             found = "; ".join(self.failed) or "none"
@@ -178,9 +186,9 @@ def _grades_of(table: OutcomeTable, asked: dict[str, Any]) -> _Idea:
         outcomes["mapping"] = ways
     if label.numbers is None or (label.is_whole and label.distinct <= 4):
         classes, order = order_classes(label)
-        return _Idea(outcomes, classes, order)
+        return _Idea(outcomes, classes, order, csv_of(table.look))
     cuts, classes, order = _cut(label)
-    return _Idea({**outcomes, "cuts": cuts}, classes, order)
+    return _Idea({**outcomes, "cuts": cuts}, classes, order, csv_of(table.look))
 
 
 def _cut(label: Profile) -> tuple[list[float], list[str], str]:
@@ -205,7 +213,7 @@ def _grades_in_events(scores: pl.Series, column: str, asked: dict[str, Any]) -> 
     mark = PASS_MARK if highest <= 1 else PASS_MARK * highest
     outcomes = {"derive": "grade", **asked, **of_column}
     yield _Idea({**outcomes, "cuts": [mark]}, ["failed", "passed"], "half of the points pass")
-    middle = float(f"{known.median():.3g}")
+    middle = float(f"{float(known.median()):.3g}")  # type: ignore[arg-type]
     if middle != mark:
         yield _Idea({**outcomes, "cuts": [middle]}, ["low", "high"], "cut at the median score")
 
@@ -235,7 +243,7 @@ def _try(
     if decided > MOST_DECIDED:
         return None, f"decided before the moment for {decided:.0%}: is it of parts of a unit?"
 
-    target = Target(idea.outcomes, label, idea.classes, "", idea.order, rows=rows)
+    target = Target(idea.outcomes, label, idea.classes, "", idea.order, rows=rows, csv=idea.csv)
     _, counts = divide(target, overview.share)
     fewest = min(count for classes in counts.values() for count in classes.values())
     shares = {name: count / rows.height for name, count in target.counts.items()}
@@ -264,7 +272,7 @@ def _spec_of(idea: _Idea, reading: Reading, label: str) -> LogSpec:
     config = Config.model_validate(
         {
             "name": "idea",
-            "data": {**reading.data, "outcomes": idea.outcomes},
+            "data": {**reading.data, **idea.data},
             "schema": "none",
             "label": {"column": label, "task": task, "classes": idea.classes},
             "steps": {"features": {"time_to_as_of": {"type": "numeric"}}},

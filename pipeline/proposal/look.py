@@ -30,6 +30,7 @@ MOST_TABLES = 200  # files whose first lines are looked at, to tell tables apart
 MOST_ROWS = 20_000  # of a file
 MOST_OBJECTS = 4_000  # JSON is read by Python
 
+MISSING = ("NULL", r"\N", "?", "N/A", "n/a", "NaN", "nan", "#N/A")
 DELIMITERS = (",", ";", "\t", "|")
 ENVELOPES = ("statements", "data", "records", "events")  # keys of lists of records
 
@@ -42,11 +43,13 @@ class Dialect:
         delimiter: between fields.
         encoding: of the text.
         decimal: the mark in front of a number's fraction.
+        missing: words that stand for no value.
     """
 
     delimiter: str = ","
     encoding: str = "utf-8"
     decimal: str = "."
+    missing: tuple[str, ...] = ()
 
     @property
     def is_plain(self) -> bool:
@@ -216,12 +219,13 @@ def _decode(head: bytes) -> tuple[str, Dialect]:
 
     delimiter = _find_delimiter(text.splitlines()[:50])
     decimal = "."
+    cells = [cell for row in _fields(text.splitlines()[1:500], delimiter) for cell in row]
+    missing = tuple(word for word in MISSING if word in cells)
     if delimiter != ",":
-        cells = [cell for row in _fields(text.splitlines()[1:500], delimiter) for cell in row]
         commas = sum(bool(re.fullmatch(r"-?\d+,\d+", cell)) for cell in cells)
         points = sum(bool(re.fullmatch(r"-?\d+\.\d+", cell)) for cell in cells)
         decimal = "," if commas > points else "."
-    return text, Dialect(delimiter, encoding, decimal)
+    return text, Dialect(delimiter, encoding, decimal, missing)
 
 
 def _find_delimiter(lines: Sequence[str]) -> str:
@@ -252,7 +256,8 @@ def _read_csv(file: LogFile) -> tuple[pl.DataFrame, Dialect]:
         frames.append(
             _parse_csv("".join(header) + tail.decode(dialect.encoding, "replace"), dialect)
         )
-    return pl.concat(frames, how="diagonal"), dialect
+    frame = pl.concat(frames, how="diagonal")
+    return frame.with_columns(pl.all().replace(dict.fromkeys(dialect.missing))), dialect
 
 
 def _parse_csv(text: str, dialect: Dialect) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from components.config.csv_dialect import CsvDialect
 from components.config.data import Data
 from components.contracts.names import AS_OF, LEARNER, TIME, UNIT
 from components.errors import MasteryError
@@ -19,8 +20,10 @@ from components.event_log.sources import find_files
 from components.event_log.tables import read_table
 from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import common_clock
+from pipeline.proposal.reading import csv_of
 
 if TYPE_CHECKING:
+    from pipeline.proposal.look import Look
     from pipeline.proposal.reading import Reading
 
 MOST_ROWS = 2_000_000  # kept in memory; of a larger log those of some learners
@@ -73,18 +76,17 @@ def read_events(reading: Reading) -> Overview:
     mapping = data.event_mapping
     columns = reading.columns if mapping is None else {}
     table = Table(
-        "events", kinds, columns, timezone=reading.timezone, mapping=mapping, nan_as_missing=True
+        "events",
+        kinds,
+        columns,
+        timezone=reading.timezone,
+        mapping=mapping,
+        nan_as_missing=True,
+        csv=data.csv,
     )
     frame, tally, highest = _read(table, reading.look.patterns)
     if frame is None:
-        raise MasteryError(
-            "\n".join(
-                [
-                    "No event of the log can be read:",
-                    *(f"  - {item}" for item in tally.problems[:5]),
-                ]
-            )
-        )
+        raise _unreadable("event", tally)
 
     clock = common_clock(tally.clocks)
     if clock is None:
@@ -97,33 +99,34 @@ def read_events(reading: Reading) -> Overview:
 
 
 def read_outcomes(
-    patterns: Sequence[str], columns: dict[str, str], others: Sequence[str], timezone: str
+    look: Look, columns: dict[str, str], label: str, timezone: str
 ) -> tuple[pl.DataFrame, Clock]:
-    """Returns a table of outcomes.
+    """Returns the outcomes in a table, their labels as text.
 
     Args:
-        patterns: its files.
-        columns: its names of `learner_id`, `unit_id` and `as_of`, where they differ.
-        others: further columns that are wanted.
+        look: at the table.
+        columns: its names of `learner_id`, `unit_id` and `as_of`.
+        label: its column with the label.
         timezone: of times without one.
 
     Raises:
         MasteryError: no row can be read.
     """
-    kinds = {
-        LEARNER: Kind.KEY,
-        UNIT: Kind.KEY,
-        AS_OF: Kind.CLOCK,
-        **dict.fromkeys(others, Kind.TEXT),
-    }
-    table = Table("outcomes", kinds, columns, timezone=timezone, nan_as_missing=True)
-    frame, tally, _ = _read(table, patterns)
+    kinds = {LEARNER: Kind.KEY, UNIT: Kind.KEY, AS_OF: Kind.CLOCK, label: Kind.TEXT}
+    csv = CsvDialect.model_validate(csv_of(look))
+    table = Table("outcomes", kinds, columns, timezone=timezone, nan_as_missing=True, csv=csv)
+    frame, tally, _ = _read(table, look.patterns)
     clock = common_clock(tally.clocks)
     if frame is None or clock is None:
-        raise MasteryError(
-            "\n".join(["No outcome can be read:", *(f"  - {item}" for item in tally.problems[:5])])
-        )
+        raise _unreadable("outcome", tally)
     return frame.with_columns(to_clock(frame[AS_OF], clock, timezone).alias(AS_OF)), clock
+
+
+def _unreadable(what: str, tally: Tally) -> MasteryError:
+    """Returns the error that a table has no row that can be read."""
+    shown = [f"  - {problem}" for problem in tally.problems[:5]]
+    why = shown or [f"  - {hint}" for hint in tally.hints[:5]]
+    return MasteryError("\n".join([f"No {what} of the log can be read:", *why]))
 
 
 def _read(table: Table, patterns: Sequence[str]) -> tuple[pl.DataFrame | None, Tally, int]:

@@ -121,6 +121,13 @@ class Profile:
         return numbers is not None and bool((numbers == numbers.floor()).all())
 
     @cached_property
+    def counts_rows(self) -> bool:
+        """Whether every row has a whole number of its own, with hardly any left out between."""
+        if self.numbers is None or not self.is_whole or self.repeats > 1.01 or self.rows < 50:
+            return False
+        return self.quantile(1) - self.quantile(0) < 3 * self.rows
+
+    @cached_property
     def answers(self) -> dict[str, str] | None:
         """What each value means, 1 or 0, where all of them are yes or no; otherwise None."""
         if not 1 <= self.distinct <= 4:

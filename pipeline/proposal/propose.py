@@ -6,8 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from components.command.explain import explain_invalid
 from components.config.data import DWELL_CAP
 from components.config.root import Config
+from components.config.section import dotted
+from components.errors import ConfigError
 from pipeline.proposal.document import Item, flow, plain_values, write_document
 from pipeline.proposal.judging import CONFIDENCE, WAY, Judging, judging_of
 from pipeline.proposal.shape import Shape, context_of, features_of, shape_of, training_of
@@ -38,6 +43,15 @@ class Proposal:
         """The configuration without comments."""
         return plain_values(self.items)
 
+    @property
+    def seen(self) -> dict[str, str]:
+        """What was seen of each column that the model reads, in words."""
+        columns = {
+            **features_of(self.overview, self.reading.fields, self.shape),
+            **context_of(self.overview, self.target),
+        }
+        return {name: why for name, (_, why) in columns.items()}
+
     def text(self, title: Sequence[str]) -> str:
         """Returns the configuration as YAML with comments."""
         return write_document(title, self.items)
@@ -47,8 +61,19 @@ class Proposal:
 
         Args:
             paths: replaces values whose paths count from another folder.
+
+        Raises:
+            ConfigError: the proposal does not fit the log after all.
         """
-        return Config.model_validate({**self.values, **paths})
+        try:
+            return Config.model_validate({**self.values, **paths})
+        except ValidationError as error:
+            [problem, *_] = error.errors()
+            place = dotted([str(part) for part in problem["loc"]])
+            raise ConfigError(
+                f"The proposal is not valid: {place}: {explain_invalid(problem)}. Name columns or "
+                "outcomes yourself (mastery init --help)."
+            ) from None
 
 
 def propose(
@@ -94,6 +119,8 @@ def _data(made: Proposal) -> Item:
             items.append(Item(key, value))
     target = made.target
     items.append(_outcomes(target))
+    if target.csv:
+        items.append(Item("outcomes_csv", target.csv))
     if reading.format != "standard":
         items.append(
             Item(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.proposal.look import Look
     from pipeline.proposal.profile import Profile
 
+_SPELLED = {"\t": "tab"}
 Kind = Literal["categorical", "numeric"]
 MOST_VALUES = 5_000  # of a column of words
 KEYS = (Role.LEARNER, Role.UNIT, Role.TIME, Role.EVENT_TYPE)
@@ -95,10 +96,14 @@ class Reading:
         return values
 
 
-def csv_of(look: Look) -> dict[str, str]:
+def csv_of(look: Look) -> dict[str, Any]:
     """Returns `data.csv`: what differs from CSV as it is usually written."""
     dialect = look.dialect
-    values = {"delimiter": dialect.delimiter} if dialect.delimiter != "," else {}
+    values: dict[str, Any] = {}
+    if dialect.delimiter != ",":
+        values["delimiter"] = _SPELLED.get(dialect.delimiter, dialect.delimiter)
+    if dialect.missing:
+        values["missing"] = [*dialect.missing]
     if dialect.encoding != "utf-8":
         values["encoding"] = dialect.encoding
     if dialect.decimal != ".":
@@ -285,12 +290,7 @@ def _no_input(profile: Profile) -> str:
         and profile.answers is None
     ):
         return "named as an outcome: is it known when the event happens?"
-    if (
-        profile.numbers is not None
-        and profile.is_whole
-        and profile.repeats < 1.1
-        and profile.rows > 50
-    ):
+    if profile.counts_rows:
         return "a number of its own in every row"
     if profile.numbers is None and (profile.looks_like_text or profile.distinct > MOST_VALUES):
         return "free text, or nearly all values different"

@@ -13,7 +13,7 @@ LEAST = 0.25
 
 # The order in which roles choose among columns: those that values tell apart best come first.
 _OF_EVENTS = (
-    Role.TIME, Role.LEARNER, Role.CORRECT, Role.COMPLETED, Role.EVENT_TYPE, Role.UNIT, Role.RUN,
+    Role.TIME, Role.LEARNER, Role.CORRECT, Role.COMPLETED, Role.UNIT, Role.RUN, Role.EVENT_TYPE,
     Role.DWELL, Role.SPEED, Role.SCORE, Role.COMPONENT,
 )  # fmt: skip
 _OF_OUTCOMES = (Role.AS_OF, Role.LEARNER, Role.UNIT, Role.RUN, Role.LABEL)

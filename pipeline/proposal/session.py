@@ -9,9 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from components.command.suggest import did_you_mean
+from components.config.data import check_timezone
 from components.contracts.names import LEARNER, TIME, UNIT
 from components.errors import MasteryError
-from components.platforms.formats import PLATFORMS, STANDARD, mapping_of
+from components.platforms.formats import FORMATS, PLATFORMS, STANDARD, mapping_of
+from pipeline.proposal.derivations import DERIVATIONS, choose_derivation
 from pipeline.proposal.overview import Overview, read_events, read_outcomes
 from pipeline.proposal.propose import Proposal, propose
 from pipeline.proposal.reading import ANSWERS, Field, Kind, Reading, read_table_of
@@ -26,8 +29,14 @@ if TYPE_CHECKING:
 
 FEWEST_LEARNERS = 2
 KEYS = (LEARNER, UNIT, TIME)
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 # Names of files that say nothing about a log.
 _NO_NAME = re.compile(r"(events?|log|data|part|statements?|tracking|logstore|export)([-_\d].*)?")
+_QUESTIONS = {
+    Role.LEARNER: "Which column is the learner?",
+    Role.TIME: "Which column is the time?",
+    Role.UNIT: "What is mastery judged for?",
+}
 STANDARD_KINDS: dict[str, Kind] = {
     "event_type": "categorical",
     "component": "categorical",
@@ -65,6 +74,28 @@ class Wishes:
     outcome: str = ""
     timezone: str = "UTC"
 
+    def check(self) -> None:
+        """Checks what can be checked before anything is read.
+
+        Raises:
+            MasteryError: a flag has a value that it cannot have.
+        """
+        known = {"--format": (self.format, FORMATS), "--outcome": (self.outcome, DERIVATIONS)}
+        for flag, (value, choices) in known.items():
+            if value and value not in choices:
+                hint = did_you_mean(value, choices) or "."
+                raise MasteryError(
+                    f"{flag}: expected one of {', '.join(choices)}, found {value!r}{hint}"
+                )
+        if self.name and not _NAME.fullmatch(self.name):
+            raise MasteryError(
+                f"--name: expected lower-case letters, digits, - and _, found {self.name!r}."
+            )
+        try:
+            check_timezone(self.timezone)
+        except ValueError as error:
+            raise MasteryError(f"--timezone: {error}.") from None
+
 
 class Asker(Protocol):
     """Somebody who answers questions, or takes every default."""
@@ -87,9 +118,13 @@ def make_proposal(
     Raises:
         MasteryError: no proposal can be made; the text says what to do.
     """
-    patterns = wishes.events or (
-        asker.ask("Where is the log: a file, a folder or a pattern?", "."),
-    )
+    wishes.check()
+    patterns = wishes.events
+    if not patterns:
+        answer = asker.ask("Where is the log (a file, a folder or a pattern)?", "")
+        if not answer:
+            raise MasteryError("Expected the path of a log, found none: mastery init LOG.")
+        patterns = (answer,)
     tables = find_tables(patterns, wishes.outcomes, format=wishes.format, label=wishes.label)
     events, found, outcomes = tables.events, tables.format, tables.outcomes
     say(f"events    {_describe(events)}")
@@ -124,18 +159,14 @@ def _reading_of(
     require_columns(look, wishes.roles.values())
     roles = roles_of_events(profiles, wishes.roles)
     columns = [profile.name for profile in profiles]
-    for role, what in (
-        (Role.LEARNER, "the learner"),
-        (Role.TIME, "the time"),
-        (Role.UNIT, "what mastery is judged for"),
-    ):
-        if role in roles and roles[role].sure < SURE:
-            chosen = asker.ask(
-                f"Which column is {what} ({roles[role].why})?", roles[role].column, columns
-            )
-            if chosen != roles[role].column:
-                roles = roles_of_events(profiles, {**wishes.roles, role: chosen})
-                roles[role] = Guess(chosen, 1.0, "given")
+    for role, question in _QUESTIONS.items():
+        guess = roles.get(role)
+        if guess is None or role in wishes.roles:
+            continue
+        choices = columns if guess.sure < SURE else [guess.column, *guess.others]
+        chosen = asker.ask(f"{question} ({guess.why})", guess.column, choices)
+        if chosen != guess.column:
+            roles = roles_of_events(profiles, {**_named(roles, wishes), role: chosen})
     for role, what, flag in (
         (Role.LEARNER, "ids of learners", "--learner"),
         (Role.TIME, "times", "--time"),
@@ -149,6 +180,12 @@ def _reading_of(
     of_outcomes = outcomes.names if outcomes is not None and outcomes.says_when else None
     reading = read_table_of(look, profiles, roles, of_outcomes, unit=_name_of(look))
     return replace(reading, timezone=wishes.timezone)
+
+
+def _named(roles: Mapping[Role, Guess], wishes: Wishes) -> dict[Role, str]:
+    """Returns the columns that the user has named so far, by flags or answers."""
+    answered = {role: guess.column for role, guess in roles.items() if guess.sure == 1}
+    return {**wishes.roles, **answered}
 
 
 def _reading_of_platform(look: Look, found: Recognised, timezone: str) -> Reading:
@@ -185,8 +222,6 @@ def _target_of(
 ) -> Target:
     if outcomes is not None and outcomes.says_when and not wishes.outcome:
         return _given_target(outcomes, overview, reading, asker)
-    from pipeline.proposal.derivations import choose_derivation
-
     choice = choose_derivation(overview, reading, outcomes, wishes.outcome)
     wanted = wishes.outcome
     if len(choice.targets) > 1 and not wanted:
@@ -206,9 +241,7 @@ def _given_target(
     if chosen != target.column:
         roles = {**outcomes.roles, Role.LABEL: Guess(chosen, 1.0, "given")}
         target = target_in(outcomes.look, outcomes.profiles, roles)
-    rows, clock = read_outcomes(
-        outcomes.look.patterns, outcomes.names, [target.column], reading.timezone
-    )
+    rows, clock = read_outcomes(outcomes.look, outcomes.names, target.column, reading.timezone)
     if clock is not overview.clock:
         raise MasteryError(
             f"Expected one clock in both tables, found {overview.clock} in {TIME} and {clock} in "

@@ -11,7 +11,7 @@ import polars as pl
 from components.config.emotions import emotion_in
 from components.contracts.names import AS_OF, LEARNER, UNIT
 from components.errors import MasteryError
-from pipeline.proposal.reading import explain
+from pipeline.proposal.reading import csv_of, explain, input_name
 from pipeline.proposal.words import RANKS, Role, in_one_spelling, match_name
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Target:
         slices: columns of the table to slice by.
         protected: those of them that are protected.
         left: further columns of the table, and why they are no inputs.
+        csv: `data.outcomes_csv`.
         horizon: column with how late is asked, where that is at several moments.
     """
 
@@ -54,6 +55,7 @@ class Target:
     protected: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
     horizon: str = ""
+    csv: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_number(self) -> bool:
@@ -100,6 +102,7 @@ def target_in(look: Look, profiles: Sequence[Profile], roles: Mapping[Role, Gues
         paths[0] if len(paths) == 1 else [*paths], label.name, classes, explain(guess), order
     )
     target.other_labels = [f"label: {{column: {name}, ...}}" for name in guess.others]
+    target.csv = csv_of(look)
     sort_columns(profiles, roles, target)
     return target
 
@@ -115,6 +118,9 @@ def sort_columns(profiles: Sequence[Profile], roles: Mapping[Role, Guess], targe
 def _sort_in(profile: Profile, target: Target) -> None:
     """Makes a further column of outcomes one to slice by, or says why it is nothing."""
     name = profile.name
+    if input_name(name) != name:
+        target.left[name] = "rename it (letters, digits and _) to slice by it"
+        return
     few = 2 <= profile.distinct <= MOST_GROUPS and profile.numbers is None
     if match_name(name, Role.PROTECTED) == 1 and 2 <= profile.distinct <= MOST_GROUPS:
         target.protected.append(name)

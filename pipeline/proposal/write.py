@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from components.config.data import absolute_pattern
 from components.errors import LogError, MasteryError
 from components.files.atomic import write_text
+from pipeline.proposal.document import write_document
 
 if TYPE_CHECKING:
     from components.config.root import Config
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 TITLE = (
     "Proposed by `mastery init`. The comments say what was seen; lines that are commented out are "
     "alternatives. docs/configuration.md lists all keys."
+)
+
+SCHEMA_TITLE = (
+    "What the columns of examples hold, inferred from the log by `mastery init`. Later logs are "
+    "compared with it before anything is trained on them. Add what you know: ranges "
+    "(float_domain { min: 0 max: 1 }), all values of a column (string_domain)."
 )
 
 
@@ -48,7 +56,7 @@ def write_proposal(
         say(f"Wrote {path}; the log has to be mended, or the configuration, before it can be used.")
         raise
 
-    write_text(schema, schema_text(config))
+    write_text(schema, with_comments(schema_text(config), proposal))
     write_text(path, text)
     say(f"Wrote {path} and {schema}. Look at both, and then:\n  mastery run --config {path}")
 
@@ -61,6 +69,19 @@ def schema_text(config: Config) -> str:
         from components.schema.infer import to_text
         from pipeline.schema import infer_schema
     return to_text(infer_schema(config))
+
+
+def with_comments(schema: str, proposal: Proposal) -> str:
+    """Returns a schema as text with what was seen of each column, and what is to be done."""
+    title = write_document([SCHEMA_TITLE], [])
+    seen = proposal.seen
+    lines: list[str] = []
+    for line in schema.splitlines():
+        match = re.fullmatch(r'  name: "(\w+)"', line)
+        if match and lines[-1] == "feature {" and seen.get(match[1]):
+            lines.insert(-1, f"# {seen[match[1]]}")
+        lines.append(line)
+    return title + "\n".join(lines) + "\n"
 
 
 def require_free(paths: list[Path], *, force: bool) -> None:

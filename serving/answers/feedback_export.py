@@ -18,9 +18,8 @@ from sqlalchemy.orm import Session
 
 from components.contracts.names import AS_OF, FOLD, LEARNER, UNIT
 from components.errors import MasteryError
-from components.event_log.log import read_outcomes
+from components.event_log.known_outcomes import read_known_outcomes
 from components.event_log.problems import describe
-from components.event_log.spans import choose_spans
 from components.files.atomic import new_file
 from components.files.spreadsheet import for_spreadsheet
 from serving.answers.tables import Action, ModelVersion, Outcome
@@ -232,8 +231,7 @@ def _for_training(
     """Returns the statements as outcomes that the configuration's training reads."""
     _check_labels(said, config)
     data = config.data
-    chosen = choose_spans([*data.events, *data.outcome_files], data.span)
-    earlier = read_outcomes(config, chosen.fill(data.outcome_files), keys_only=False)
+    earlier = read_known_outcomes(config, keys_only=False)
 
     new = said.join(earlier, on=KEYS, how="anti", maintain_order="left")
     columns = [name for name in earlier.columns if name not in (*KEYS, config.label.column)]

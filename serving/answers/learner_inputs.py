@@ -17,6 +17,7 @@ import polars as pl
 from sqlalchemy import Engine, select
 
 from components.contracts.names import AS_OF, LEARNER, UNIT
+from components.event_log.known_outcomes import derive_outcomes
 from components.event_log.log import read_questions
 from serving.answers.tables import Answer
 from serving.predict import questions_from_log
@@ -46,9 +47,12 @@ def input_hashes(config: Config, learner: str, asked: Iterable[Asked]) -> set[st
     Raises:
         LogError: the log cannot be used.
     """
-    data = config.data.model_copy(update={"left_out": None})
+    data = config.data.model_copy(update={"left_out": None, "sample_learners": None})
     config = config.model_copy(update={"data": data})
-    outcomes = read_questions(config, data.events, data.outcome_files).outcomes
+    if data.derived is None:
+        outcomes = read_questions(config, data.events, data.outcome_files).outcomes
+    else:
+        outcomes = pl.concat(derive_outcomes(config))
     mine = outcomes.filter(pl.col(LEARNER) == learner)
     rows = mine.select(name for name in mine.columns if not name.startswith("_"))
     further = pl.DataFrame([*asked], schema=[UNIT, AS_OF], orient="row")

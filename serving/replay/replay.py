@@ -29,8 +29,8 @@ from components.contracts.names import (
 )
 from components.errors import MasteryError
 from components.event_log.clocks import Clock, to_clock
-from components.event_log.log import read_moment, read_outcomes
-from components.event_log.spans import choose_spans
+from components.event_log.known_outcomes import read_known_outcomes
+from components.event_log.log import read_moment
 from components.reasons.ranking import asked_in, find_reasons
 from components.reasons.wording import Wording
 from serving.answers.outcomes import WITHIN
@@ -346,9 +346,7 @@ def _single(values: Any) -> Any:
 
 
 def _outcomes(config: Config, of_version: Config) -> pl.DataFrame:
-    data = config.data
-    chosen = choose_spans([*data.events, *data.outcome_files], data.span)
-    return read_outcomes(_reading(of_version, config), chosen.fill(data.outcome_files))
+    return read_known_outcomes(_reading(of_version, config))
 
 
 def _reading(of_version: Config, config: Config) -> Config:

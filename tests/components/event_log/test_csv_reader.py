@@ -127,7 +127,10 @@ def test_csv_of_any_system(
             "a,b,a\n1,2,3\n",
             ", column a: expected one column of this name, found 2, in the places 1, 3",
         ),
-        ("gr\xf6\xdfe,a\n1,2\n", ", line 1: expected UTF-8 text, or another encoding by its name ("),
+        (
+            "gr\xf6\xdfe,a\n1,2\n",
+            ", line 1: expected UTF-8 text, or another encoding by its name (",
+        ),
         ("\xff\xfea\0,\0b\0\n\0", ": expected CSV in UTF-8, found UTF-16 text; save it as UTF-8"),
         ("a\0,\0b\0\n\0", ": expected CSV in UTF-8, found UTF-16 text; save it as UTF-8"),
         ('PK\x03\x04"a', ": expected CSV in UTF-8, found a ZIP archive or an Excel workbook"),

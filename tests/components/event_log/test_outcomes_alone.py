@@ -11,7 +11,7 @@ import pytest
 
 from components.config import Config
 from components.errors import LogError, MasteryError
-from components.event_log.log import read_outcomes
+from components.event_log.known_outcomes import read_outcomes
 
 Configure = Callable[..., Config]
 
