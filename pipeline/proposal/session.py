@@ -137,7 +137,7 @@ def make_proposal(
     reading = _reading_of(events, found, wishes, asker, outcomes)
     overview = read_events(reading)
     _require_learners(overview, events)
-    target = _target_of(outcomes, overview, reading, wishes, asker)
+    target = _target_of(outcomes, overview, reading, wishes, asker, say)
 
     name = wishes.name or asker.ask("What shall the model be called?", _name_of(events))
     out = wishes.out or Path(f"{name}.yaml")
@@ -219,10 +219,13 @@ def _target_of(
     reading: Reading,
     wishes: Wishes,
     asker: Asker,
+    say: Callable[[str], None],
 ) -> Target:
     if outcomes is not None and outcomes.says_when and not wishes.outcome:
         return _given_target(outcomes, overview, reading, asker)
     choice = choose_derivation(overview, reading, outcomes, wishes.outcome)
+    for reason in choice.failed:
+        say(f"no outcome by {reason}")
     wanted = wishes.outcome
     if len(choice.targets) > 1 and not wanted:
         wanted = asker.ask("What is predicted?", next(iter(choice.targets)), [*choice.targets])

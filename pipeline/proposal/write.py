@@ -75,7 +75,7 @@ def with_comments(schema: str, proposal: Proposal) -> str:
     """Returns a schema as text with what was seen of each column, and what is to be done."""
     title = write_document([SCHEMA_TITLE], [])
     seen = proposal.seen
-    lines = []
+    lines: list[str] = []
     for line in schema.splitlines():
         match = re.fullmatch(r'  name: "(\w+)"', line)
         if match and lines[-1] == "feature {" and seen.get(match[1]):
