@@ -53,8 +53,9 @@ format: setup  ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup  ## Rewrite the references of both configuration files from the types.
+docs: setup  ## Rewrite the references of both configuration files, and of the formats of logs.
 	$(BIN)/python -m components.config.reference docs/configuration.md
+	$(BIN)/python -m components.platforms.reference docs
 	$(BIN)/python -m serving.answers.settings docs/answers-configuration.md
 
 lock: setup  ## Rewrite both lock files from pyproject.toml, keeping versions where possible.

@@ -6,7 +6,7 @@ For the paths to values see `record_paths`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
@@ -256,6 +256,19 @@ class RecordKind(Section):
     def _can_be_recognised(self) -> RecordKind:
         if bool(self.has) == bool(self.languages):
             raise ValueError("expected one of has and languages, found both or none")
+        first = next(iter(self.languages.values()), None)
+        for name, language in self.languages.items():
+            if first and len(language.columns) != len(first.columns):
+                count = len(first.columns)
+                raise KeyedError(
+                    ["languages", name, "columns"],
+                    f"expected {count} columns as in the first language, "
+                    f"found {len(language.columns)}",
+                )
+        if self.time is not None and not (first and self.time in first.columns):
+            raise KeyedError(
+                "time", f"expected a column of the first language, found {self.time!r}"
+            )
         return self
 
 
@@ -287,6 +300,11 @@ class EventMapping(Section):
         default_factory=dict,
         description="by name: what records are not events of learners; they are counted",
     )
+    unique_within: dict[InputName, str] = Field(
+        default_factory=dict,
+        description="by column: path of what its values are unique in, such as the home page of an "
+        "account; a hint counts the records of a file in which that changes",
+    )
     lookups: dict[InputName, Lookup] = Field(
         default_factory=dict, description="small tables to look values up in"
     )
@@ -295,6 +313,11 @@ class EventMapping(Section):
         description="by name: the tables that a file may be, if the format has several; `columns` "
         "and `leave_out` are then what they share",
     )
+
+    @field_validator("unique_within")
+    @classmethod
+    def _are_paths(cls, value: dict[str, str]) -> dict[str, str]:
+        return {column: check_path(path) for column, path in value.items()}
 
     @field_validator("file_names", "line_start")
     @classmethod
@@ -366,16 +389,21 @@ class EventMapping(Section):
         ]
         return [*dict.fromkeys([*tables, *lists])]
 
-    def of_kind(self, kind: RecordKind) -> EventMapping:
-        """Returns the mapping of the records of one kind."""
+    def of_kind(self, kind: RecordKind, header: Sequence[str]) -> EventMapping:
+        """Returns the mapping of the records of one kind.
+
+        Columns of events that only other kinds have are without values.
+
+        Args:
+            kind: one of `kinds`.
+            header: the columns of the records.
+        """
+        of_others: dict[str, Sources] = {
+            name: [] for name in self.column_names if name not in header
+        }
         return self.model_copy(
             update={
-                # Columns that only other kinds have are columns without values.
-                "columns": {
-                    **{name: [] for name in self.column_names},
-                    **self.columns,
-                    **kind.columns,
-                },
+                "columns": {**of_others, **self.columns, **kind.columns},
                 "leave_out": {**self.leave_out, **kind.leave_out},
                 "kinds": {},
             }

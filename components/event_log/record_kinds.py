@@ -64,16 +64,30 @@ def choose_kind(read: Read, file: LogFile, mapping: EventMapping) -> ChosenKind 
     first = next(iter(read(file, [])), None)
     if first is None or isinstance(first, Problem):
         return first
-    header = first.header
+    found = kind_of(first.header, mapping)
+    if found is None:
+        return _explain_unknown(file, first.header, mapping)
+    kind, language = found
+    if language is None:
+        return ChosenKind(read, mapping.of_kind(kind, first.header))
+    export = _LocalizedExport(read, file, kind, language, first.header)
+    return export.look_through(mapping.of_kind(kind, first.header))
 
+
+def kind_of(
+    header: Sequence[str], mapping: EventMapping
+) -> tuple[RecordKind, Language | None] | None:
+    """Returns which kind of records has these columns, and in which language, if it has several.
+
+    None if they are of no kind.
+    """
     fitting = [kind for kind in mapping.kinds.values() if kind.has and {*kind.has} <= {*header}]
     if fitting:
-        return ChosenKind(read, mapping.of_kind(max(fitting, key=lambda kind: len(kind.has))))
+        return max(fitting, key=lambda kind: len(kind.has)), None
     for kind in mapping.kinds.values():
         if language := _language_of(header, kind):
-            export = _LocalizedExport(read, file, kind, language, header)
-            return export.look_through(mapping.of_kind(kind))
-    return _explain_unknown(file, header, mapping)
+            return kind, language
+    return None
 
 
 def _explain_unknown(file: LogFile, header: Sequence[str], mapping: EventMapping) -> Problem:
@@ -143,7 +157,7 @@ class _LocalizedExport:
         for chunk in self._read(list(dict.fromkeys([*keys, *([time] if time else [])]))):
             if isinstance(chunk, Problem):
                 return chunk
-            if time:
+            if time and chunk.frame[time].dtype == pl.String:
                 self._orders.narrow(chunk.frame[time])
             missing = [pl.lit(None, pl.String).alias(key) for key in keys if key not in self._own]
             records = chunk.frame.with_columns(missing)
@@ -185,6 +199,9 @@ class _LocalizedExport:
                 yield chunk
                 continue
             texts = chunk.frame[self._kind.time]
+            if texts.dtype != pl.String:  # a time already, as in Parquet
+                yield chunk
+                continue
             times = read_local_times(texts, self._language, order)
             wrong = times.is_null() & texts.is_not_null()
             if wrong.any():

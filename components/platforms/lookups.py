@@ -56,16 +56,19 @@ class Lookups:
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def add_to(self, values: pl.DataFrame) -> pl.DataFrame:
+    def add_to(self, values: pl.DataFrame, paths: Sequence[str]) -> pl.DataFrame:
         """Returns the values of records with those of lookups, in columns named by their paths.
 
         A key that a lookup does not have gives nothing.
+
+        Args:
+            values: at the paths of the keys, among others.
+            paths: what is needed, of records and lookups.
         """
-        for name, table in self.tables.items():
+        for name in dict.fromkeys(at[0] for at in map(lookup_of, paths) if at):
             path = self.mapping.lookups[name].path
-            if path not in values.columns:
-                continue
             key = pl.col(path).str.replace(_WHOLE, "${1}").alias(_KEY)
+            table = self.tables[name]
             found = values.select(key).join(table, on=_KEY, how="left", maintain_order="left")
             values = values.hstack(found.drop(_KEY).rename({_FOUND: _FOUND + name}))
         return values
@@ -74,14 +77,14 @@ class Lookups:
         """Yields how many records have a key that a lookup does not have.
 
         Args:
-            values: as `add_to` returns them, of the records that are events.
+            values: as `add_to` returns them for events.
             chunk: where they are from, with the number of each.
             file: the file of the chunk.
         """
         for name in self.tables:
+            if _FOUND + name not in values.columns:
+                continue  # only rules look values up there
             path = self.mapping.lookups[name].path
-            if path not in values.columns:
-                continue
             keys = values[path]
             unknown = (keys.is_not_null() & values[_FOUND + name].is_null()).arg_true()
             if len(unknown):

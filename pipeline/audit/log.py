@@ -15,6 +15,7 @@ from components.config.data import Columns
 from components.contracts.names import AS_OF, FOLD, LEARNER, ORDER, TIME, UNIT
 from components.event_log.clocks import to_clock
 from components.event_log.conclusion import judge_reading
+from components.event_log.derived_outcomes import derive
 from components.event_log.log import read_files
 from components.event_log.problems import raise_if_any
 from components.event_log.sources import Listing, find_files
@@ -90,7 +91,13 @@ class Log:
             ]
             return pl.concat(chunks, how="vertical_relaxed").sort(ORDER)
 
-        return cls(join("events", TIME), join("outcomes", AS_OF), spec)
+        events = join("events", TIME)
+        if spec.derived is None:
+            return cls(events, join("outcomes", AS_OF), spec)
+        table = tables["outcomes"]
+        outcomes, derived = derive(events, table.chunks, spec, tally, table.files)
+        raise_if_any(derived.problems)
+        return cls(events, outcomes, spec)
 
     def of_learners(self, learners: pl.Series) -> Log:
         """Returns the rows of some learners."""
@@ -120,8 +127,9 @@ class Log:
     @property
     def written_spec(self) -> LogSpec:
         """How the log is read after it was written: the same, but with names and zone as here."""
-        update = {"columns": Columns(), "timezone": "UTC", "sample_learners": None}
-        return self.spec.model_copy(update=update)
+        as_tables = {"columns": Columns(), "mapping": None, "derived": None}
+        everybody = {"timezone": "UTC", "sample_learners": None}
+        return self.spec.model_copy(update={**as_tables, **everybody})
 
     def rounds(self, most: int) -> Iterator[Round]:
         """Yields rounds that ask each sequence once, of the sequences that have more to ask.

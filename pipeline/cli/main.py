@@ -28,6 +28,8 @@ COMMANDS = {
     "init": "init_commands:init",
     "check-log": "prepare_commands:check_log",
     "convert": "convert_commands:convert",
+    "formats list": "formats_commands:list_",
+    "formats show": "formats_commands:show",
     "audit": "validate_commands:audit",
     "schema infer": "prepare_commands:infer",
     "schema diff": "prepare_commands:diff",
@@ -84,6 +86,7 @@ COMMANDS = {
     "feedback export": "feedback_commands:export",
 }
 GROUPS = {
+    "formats": "List the formats of logs, or show how records of one become events.",
     "learner": "Show, hand over or erase what is kept of one learner.",
     "schema": "Write a first schema from a log, or compare a new log with it.",
     "kubeflow": "Run the pipeline on Kubeflow Pipelines.",
@@ -105,6 +108,9 @@ PANELS = {
         "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log", "demo",
     ),
 }  # fmt: skip
+
+# What a group does without a command; others print their help.
+DEFAULTS = {"formats": "list"}
 
 _Command = TyperCommand | TyperGroup
 _Context = Any  # Typer keeps its copy of Click private
@@ -206,6 +212,9 @@ class LazyGroup(TyperGroup):
 
     def parse_args(self, ctx: _Context, args: list[str]) -> list[str]:
         """Parses the group's own options."""
+        default = DEFAULTS.get(" ".join(self.path))
+        if default and not args:
+            args = [default]
         with _suggesting(self, ctx):
             return super().parse_args(ctx, args)
 

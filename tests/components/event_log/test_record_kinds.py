@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -143,3 +145,26 @@ def test_what_is_wrong_with_a_file_is_said_once(tmp_path: Path) -> None:
 def test_a_kind_is_recognised_in_one_way(given: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected one of has and languages"):
         RecordKind.model_validate(given)
+
+
+def test_languages_have_the_same_columns_and_one_of_times() -> None:
+    english = {"columns": ["Time", "Who"]}
+    languages = {"English": english, "German": {"columns": ["Zeit"]}}
+    with pytest.raises(ValueError, match="expected 2 columns as in the first language, found 1"):
+        RecordKind.model_validate({"languages": languages})
+    with pytest.raises(ValueError, match="expected a column of the first language, found 'When'"):
+        RecordKind.model_validate({"languages": {"English": english}, "time": "When"})
+
+
+def test_local_times_have_the_zone_of_the_log_and_typed_ones_stay(tmp_path: Path) -> None:
+    text = "Course,When,Who,What\nc,2024-03-02 10:00,a,viewed\n"
+    table = replace(TABLE, timezone="Europe/Berlin")
+    [frame] = [frame for frame, _ in read_table(_write(tmp_path, text), table) if frame is not None]
+    expected = [datetime(2024, 3, 2, 9, tzinfo=UTC)]
+    assert frame[TIME].to_list() == expected
+
+    typed = pl.DataFrame({"Course": "c", "When": expected, "Who": "a", "What": "viewed"})
+    typed.write_parquet(tmp_path / "log.parquet")
+    file = LogFile(str(tmp_path / "log.parquet"), "parquet", 0)
+    frames = [frame for frame, _ in read_table(file, table) if frame is not None]
+    assert pl.concat(frames)[TIME].to_list() == expected

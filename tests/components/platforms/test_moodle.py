@@ -13,6 +13,7 @@ from components.config.data import Data
 from components.event_log.problems import Hint, Problem, merge_hints
 from components.event_log.readers import read_chunks
 from components.event_log.sources import LogFile, format_of
+from components.platforms.formats import mapping_of
 
 COLUMNS = [
     "learner_id", "unit_id", "time", "event_type", "component", "dwell_seconds", "completed",
@@ -81,6 +82,16 @@ def _read(path: Path, **data: Any) -> tuple[list[dict[str, Any]], dict[str, int]
     left_out = {hint.text.removeprefix("records left out, "): hint.count for hint in hints}
     assert len(left_out) == len(merge_hints(hints))
     return events, left_out
+
+
+def test_a_column_that_a_table_does_not_have_is_without_values(tmp_path: Path) -> None:
+    path = _write(tmp_path / "completion.csv", COMPLETION)
+
+    chunks = [*read_chunks(LogFile(str(path), "csv", 0), COLUMNS, mapping_of("moodle"))]
+
+    frames = [chunk.frame for chunk in chunks if not isinstance(chunk, Problem)]
+    assert pl.concat(frames).select("playback_speed", "score").rows() == [(None, None)]
+    assert all(frame.columns == COLUMNS for frame in frames)
 
 
 def _problem(path: Path, **data: Any) -> str:
@@ -189,6 +200,9 @@ def test_completion_is_the_learners_in_json_and_as_php_serializes(
     [
         ({"courseid": 1}, "site"),
         ({"courseid": 0}, "site"),
+        ({"courseid": "1.0"}, "site"),
+        ({"courseid": "NULL"}, "site"),
+        ({"courseid": "\\N"}, "site"),
         ({"courseid": None}, "without a unit"),
         ({"userid": 0}, "guests and robots"),
         ({"userid": 1}, "guests and robots"),
@@ -220,6 +234,17 @@ def test_what_is_no_learning_is_left_out_and_counted(
 
     assert len(events) == 1
     assert left_out == {rule: 1}
+
+
+def test_ids_are_the_same_whoever_wrote_the_file(tmp_path: Path) -> None:
+    name = r"\core\event\course_completed"
+    row = {**LOG, "courseid": "4.0", "relateduserid": "7.0", "realuserid": "0.0"}
+    row |= {"eventname": name, "component": "core", "userid": 3}
+
+    [found], _ = _read(_write(tmp_path / "log.csv", row))
+
+    assert (found["learner_id"], found["unit_id"]) == ("7", "4")
+    assert found["completed"] == "1"
 
 
 def test_staff_is_left_out_by_a_rule_of_the_configuration(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.mariadb import PASSWORD, USER
 from tests.moodle import Moodle, new_moodle
 
 PAGE = Path(__file__).parents[3] / "docs" / "formats" / "moodle.md"
-STATEMENTS = [
+STATEMENTS: list[str] = [
     statement.strip()
     for block in re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     for statement in block.split(";")
@@ -100,7 +100,7 @@ def _fill(site: Moodle) -> None:
 
 
 def _statement(start: str) -> str:
-    [found] = [item for item in STATEMENTS if start in item]
+    (found,) = [item for item in STATEMENTS if start in item]
     return found
 
 
