@@ -153,7 +153,7 @@ def _reading_of(
     outcomes: OutcomeTable | None,
 ) -> Reading:
     if found.format != STANDARD:
-        return _reading_of_platform(look, found, wishes.timezone)
+        return _reading_of_platform(look, found, wishes)
 
     profiles = profiles_of(look)
     require_columns(look, wishes.roles.values())
@@ -188,8 +188,8 @@ def _named(roles: Mapping[Role, Guess], wishes: Wishes) -> dict[Role, str]:
     return {**wishes.roles, **answered}
 
 
-def _reading_of_platform(look: Look, found: Recognised, timezone: str) -> Reading:
-    """Returns how a platform's log is read: as its format's mapping says."""
+def _reading_of_platform(look: Look, found: Recognised, wishes: Wishes) -> Reading:
+    """Returns how a platform's log is read: as its format's mapping says, or the user's paths."""
     names = [name for name in mapping_of(found.format).column_names if name not in KEYS]
     kinds = {name: STANDARD_KINDS[name] for name in names if name in STANDARD_KINDS}
     return Reading(
@@ -199,7 +199,8 @@ def _reading_of_platform(look: Look, found: Recognised, timezone: str) -> Readin
         fields=[Field(name, kind) for name, kind in kinds.items()],
         answers={role: role.value for role in ANSWERS if role in names},
         left={name: "not a standard column" for name in names if name not in kinds},
-        timezone=timezone,
+        mapping={role.value: path for role, path in wishes.roles.items()},
+        timezone=wishes.timezone,
     )
 
 
