@@ -67,7 +67,8 @@ def test_a_mapping_that_is_copied_means_the_same(name: str) -> None:
 
 
 def _by_kind(mapping: EventMapping) -> list[object]:
-    kinds = [mapping.of_kind(kind, []) for kind in mapping.kinds.values()] or [mapping]
+    names = mapping.column_names
+    kinds = [mapping.of_kind(kind, names) for kind in mapping.kinds.values()] or [mapping]
     return [(kind.columns, kind.leave_out, kind.lookups) for kind in kinds]
 
 
