@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.proposal.reading import Reading
     from pipeline.proposal.tables import OutcomeTable
 
-ENOUGH = 20  # outcomes of each class in each split
+ENOUGH = 10  # outcomes of each class in each split
 MOST_DECIDED = 0.5  # of the questions; more, and what decides is not the end of a unit
 LEAST_SHARE = 0.03  # of the rarest class
 NEXT = 5  # answers that are looked at

@@ -137,7 +137,7 @@ def make_proposal(
     reading = _reading_of(events, found, wishes, asker, outcomes)
     overview = read_events(reading)
     _require_learners(overview, events)
-    target = _target_of(outcomes, overview, reading, wishes, asker)
+    target = _target_of(outcomes, overview, reading, wishes, asker, say)
 
     name = wishes.name or asker.ask("What shall the model be called?", _name_of(events))
     out = wishes.out or Path(f"{name}.yaml")
@@ -153,7 +153,7 @@ def _reading_of(
     outcomes: OutcomeTable | None,
 ) -> Reading:
     if found.format != STANDARD:
-        return _reading_of_platform(look, found, wishes.timezone)
+        return _reading_of_platform(look, found, wishes)
 
     profiles = profiles_of(look)
     require_columns(look, wishes.roles.values())
@@ -188,8 +188,8 @@ def _named(roles: Mapping[Role, Guess], wishes: Wishes) -> dict[Role, str]:
     return {**wishes.roles, **answered}
 
 
-def _reading_of_platform(look: Look, found: Recognised, timezone: str) -> Reading:
-    """Returns how a platform's log is read: as its format's mapping says."""
+def _reading_of_platform(look: Look, found: Recognised, wishes: Wishes) -> Reading:
+    """Returns how a platform's log is read: as its format's mapping says, or the user's paths."""
     names = [name for name in mapping_of(found.format).column_names if name not in KEYS]
     kinds = {name: STANDARD_KINDS[name] for name in names if name in STANDARD_KINDS}
     return Reading(
@@ -199,7 +199,8 @@ def _reading_of_platform(look: Look, found: Recognised, timezone: str) -> Readin
         fields=[Field(name, kind) for name, kind in kinds.items()],
         answers={role: role.value for role in ANSWERS if role in names},
         left={name: "not a standard column" for name in names if name not in kinds},
-        timezone=timezone,
+        mapping={role.value: path for role, path in wishes.roles.items()},
+        timezone=wishes.timezone,
     )
 
 
@@ -219,10 +220,13 @@ def _target_of(
     reading: Reading,
     wishes: Wishes,
     asker: Asker,
+    say: Callable[[str], None],
 ) -> Target:
     if outcomes is not None and outcomes.says_when and not wishes.outcome:
         return _given_target(outcomes, overview, reading, asker)
     choice = choose_derivation(overview, reading, outcomes, wishes.outcome)
+    for reason in choice.failed:
+        say(f"no outcome by {reason}")
     wanted = wishes.outcome
     if len(choice.targets) > 1 and not wanted:
         wanted = asker.ask("What is predicted?", next(iter(choice.targets)), [*choice.targets])
