@@ -161,6 +161,9 @@ def read_table_of(
         if role in names and inputs.names.get(names[role]) in numbers
     }
     reading.notes = {role.value: explain(roles[role]) for role in KEYS if role in roles}
+    form = by_name[names[Role.TIME]].time
+    if form is not None and form.is_ambiguous:
+        reading.notes[TIME] = "doubtful, look at it: all dates fit with the month first, too"
     reading.has_zone = by_name[names[Role.TIME]].has_zone
     if Role.UNIT not in roles:
         reading.notes[UNIT] = "no column tells units apart: all of the log is one"
