@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -396,3 +397,43 @@ def test_read_by_the_format(moodle: Moodle, tmp_path: Path) -> None:
         ("grade", 0.75), ("quiz_attempt", 0.75),
     ]  # fmt: skip
     assert len(rows) == 5
+
+
+READ = (
+    "logstore_standard_log", "quiz_attempts", "quiz", "grade_grades", "grade_items",
+    "course_modules_completion", "course_modules", "modules", "h5pactivity_attempts", "h5pactivity",
+)  # fmt: skip
+
+
+@pytest.fixture
+def reader(moodle: Moodle, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A user who may read these tables and no other one; the address is in the environment."""
+    name = f"reader_{moodle.engine.url.database}"
+    tables = [f"mdl_{table}" for table in READ]
+    url = moodle.engine.url.set(username=name, password="r3ader")
+    if url.get_backend_name() == "postgresql":
+        moodle.run(f"CREATE ROLE {name} LOGIN PASSWORD 'r3ader'")
+        moodle.run(f"GRANT SELECT ON {', '.join(tables)} TO {name}")
+        gone = f"DROP OWNED BY {name}; DROP ROLE {name}"
+    else:
+        moodle.run(f"CREATE USER '{name}'@'%%' IDENTIFIED BY 'r3ader'")
+        for table in tables:
+            moodle.run(f"GRANT SELECT ON {url.database}.{table} TO '{name}'@'%%'")
+        gone = f"DROP USER '{name}'@'%%'"
+    monkeypatch.setenv("MOODLE", url.render_as_string(hide_password=False))
+    yield name
+    moodle.run(gone)
+
+
+def test_the_rights_that_are_needed(moodle: Moodle, tmp_path: Path, reader: str) -> None:
+    moodle.log((1, NOW))
+    moodle.insert("quiz_attempts", {"quiz": 1, "userid": 3, "timemodified": NOW})
+    lines = [*fetch_events(*data(tmp_path))]
+    assert [line.split()[1] for line in lines] == ["1", "1", "0", "0", "0"]
+
+    whom = reader if "postgresql" in moodle.url else f"'{reader}'@'%%'"
+    moodle.run(f"REVOKE SELECT ON mdl_quiz_attempts FROM {whom}")
+    with pytest.raises(FetchError, match=r"(?s)denied.*may its user read Moodle's tables"):
+        [*fetch_events(*data(tmp_path))]
+    tables = [LOG, "grade_grades"]
+    assert len([*fetch_events(*data(tmp_path, tables=tables))]) == 2
