@@ -108,7 +108,7 @@ class Choice:
             what = f"outcomes by {wanted}" if wanted else "an outcome that can be derived"
             found = "; ".join(self.failed) or "none"
             raise MasteryError(
-                f"Expected {what} with {ENOUGH} learners or more of every class in every split, "
+                f"Expected {what} with {ENOUGH} or more of every class in every split, "
                 f"found none: {found}. Use a longer log, or give a table with --outcomes."
             )
         target = known.get(wanted) or next(iter(known.values()))

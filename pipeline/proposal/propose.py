@@ -117,6 +117,9 @@ def _data(made: Proposal) -> Item:
             items.append(Item(key, items=inner))
         else:
             items.append(Item(key, value))
+    if not reading.has_zone and "timezone" not in given:
+        why = "of times, which name none; write your own, such as Europe/Zurich"
+        items.append(Item("timezone", reading.timezone, why=why))
     target = made.target
     items.append(_outcomes(target))
     if target.csv:

@@ -129,3 +129,17 @@ def test_columns_can_be_named(init: Init, tmp_path: Path) -> None:
     assert derived is not None
     assert derived.derive == "inactivity"
     assert all(moment.endswith("d") for moment in derived.at)
+
+
+def test_doubtful_dates_are_said_to_be(init: Init, tmp_path: Path) -> None:
+    lines = ["user_id,course,date,correct"]
+    for learner in range(300):
+        for day in range(1, 13):
+            right = int((learner * 7 + day * day) % 5 < learner % 5)
+            lines.append(f"u{learner},c,{day:02}/05/2024,{right}")
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    config = init(tmp_path / "log.csv")
+    mapping = config.data.event_mapping
+    assert mapping is not None
+    assert mapping.columns["time"][0].format == "%d/%m/%Y"
+    assert "month first" in (tmp_path / "proposed" / "log.yaml").read_text()
