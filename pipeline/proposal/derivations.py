@@ -36,7 +36,6 @@ MOST_DECIDED = 0.5  # of the questions; more, and what decides is not the end of
 LEAST_SHARE = 0.03  # of the rarest class
 NEXT = 5  # answers that are looked at
 PASS_MARK = 0.5
-MOST_CLASSES = 10
 _GERMAN_PASS = 4.05  # grades from 1 to 5 or 6 of which 1 is best, and 4.0 still passes
 _WHAT: dict[Derivation, str] = {
     "grade": "the grade",

@@ -63,11 +63,6 @@ class Overview:
         """The learners whose events are here."""
         return Sample(SEED, self.highest)
 
-    @property
-    def learners(self) -> int:
-        """Number of learners of the whole log, estimated where only some are here."""
-        return round(self.events[LEARNER].n_unique() / self.share)
-
 
 def read_events(reading: Reading) -> Overview:
     """Returns an overview of the events.
