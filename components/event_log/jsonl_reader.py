@@ -169,7 +169,8 @@ def _read_lines(blocks: Iterator[Lines], lines: _Lines) -> Iterator[Chunk]:
             return  # every line has a fault, which is reported
         header = _keys(frame, block) if header is None else header
 
-        known = [name for name in lines.columns if name in header]
+        # Records of platforms differ: a key of later ones need not be in the first block.
+        known = [name for name in lines.columns if lines.nested or name in header]
         counts = Counter({"rows": frame.height, "blank": blank})
         yield Chunk(frame.select(known), numbers, header, typed=False, unit=unit, lines=counts)
 

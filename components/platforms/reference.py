@@ -195,8 +195,8 @@ def as_yaml(mapping: EventMapping) -> str:
             for name, kind in mapping.kinds.items()
         }
         mapping = mapping.model_copy(update={"columns": {}, "leave_out": {}, "kinds": kinds})
-    content = mapping.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    content.pop("title", None)
+    keys = {"columns", "leave_out", "lookups", "kinds"}  # what a configuration may change
+    content = mapping.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=keys)
     if "columns" in content:
         content = {"mapping": _short(content.pop("columns")), **content}
     for kind in content.get("kinds", {}).values():
