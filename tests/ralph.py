@@ -156,3 +156,17 @@ def find_refused(programs: Path, statements: list[dict[str, Any]]) -> list[int]:
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     return [int(number) for number in done.stdout.split()]
+
+
+def convert(programs: Path, events: list[dict[str, Any]], platform: str) -> list[dict[str, Any]]:
+    """Returns events of Open edX as the statements that `ralph convert` makes of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [programs / "ralph", "convert", "--from", "edx", "--to", "xapi", "--fail-on-unknown",
+             "--uuid-namespace", "ee241f8b-174f-5bdb-bae9-c09de5fe017f",
+             "--platform-url", platform],
+            env={"PATH": os.environ["PATH"], "RALPH_APP_DIR": folder},
+            input="".join(f"{json.dumps(event)}\n" for event in events),
+            check=True, capture_output=True, text=True, cwd=folder,
+        )  # fmt: skip
+    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -24,14 +24,7 @@ from components.command.suggest import did_you_mean
 from components.config.csv_dialect import CsvDialect
 from components.config.emotions import EmotionReason
 from components.config.fetch import Fetch, fetch_folder
-from components.config.mapping import (
-    EventMapping,
-    Lookup,
-    RecordKind,
-    Source,
-    as_rule,
-    as_sources,
-)
+from components.config.mapping import EventMapping, Lookup, RecordKind, as_rule
 from components.config.outcomes import DerivedOutcomes
 from components.config.record_paths import Rule, check_rules
 from components.config.section import (
@@ -41,6 +34,7 @@ from components.config.section import (
     Section,
     integers_as_digits,
 )
+from components.config.value_sources import Source, as_sources
 from components.platforms.formats import PLATFORMS, STANDARD, mapping_of
 
 PLACEHOLDER = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(:\d+)?\}")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from components.config.mapping import EventMapping, Source, as_sources
+from components.config.mapping import EventMapping
 from components.config.section import Address, InputName, KeyedError, Section
+from components.config.value_sources import Source, as_sources
 
 if TYPE_CHECKING:
     from components.config.data import Label
@@ -23,7 +24,7 @@ HORIZON = "horizon_days"  # a duration in days, or a number of the log's own clo
 MOMENT = "moment"  # the moment as it stands in the configuration
 MADE = (HORIZON, MOMENT)
 
-LONGEST = timedelta(days=36_500)
+LONGEST = timedelta(days=14_600)  # start, moment and window add up within 64 bits of nanoseconds
 LARGEST_NUMBER = 1e15
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) *([smhdw])")
@@ -59,7 +60,7 @@ def parse_duration(text: str) -> timedelta:
     datetime.timedelta(days=1, seconds=43200)
 
     Raises:
-        ValueError: it is another text, or longer than a hundred years.
+        ValueError: it is another text, or longer than forty years.
     """
     match = _DURATION.fullmatch(text.strip())
     if match is None:
@@ -375,16 +376,14 @@ def _require_task(outcomes: DerivedOutcomes, label: Label) -> None:
             )
         return
     if cuts and len(cuts) != count - 1:
-        raise KeyedError(
-            keys,
-            f"expected {len(cuts) + 1} classes, as cuts has {len(cuts)} numbers, found {count}",
-        )
+        expected = f"one class more than data.outcomes.cuts has numbers, {len(cuts) + 1}"
+        raise KeyedError(keys, f"expected {expected}, found {count}")
     if not cuts and not outcomes.grades_are_in_table:
         what = "scores" if derive == "grade" else "right answers"
         raise KeyedError(
             ("data", "outcomes", "cuts"),
-            f"expected {count - 1} numbers of {what}, one less than classes (or task: regression), "
-            "found none",
+            f"expected the lowest {what} of each class but the first (one number less than there "
+            "are classes, or task: regression), found none",
         )
     unknown = {name for name in outcomes.values.values() if name is not None} - {*label.classes}
     if unknown and not cuts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from components.config.data import describe_spans
@@ -83,8 +84,9 @@ class LogSummary(Contract):
         ]
 
     def _describe_unasked(self) -> list[str]:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.unasked.items())
-        return [f"          derived; none for {reasons}"] if reasons else []
+        if not self.unasked:
+            return []
+        return [f"          derived; none for {describe_unasked(self.unasked)}"]
 
     def _describe_splits(self) -> list[str]:
         lines = []
@@ -102,3 +104,15 @@ class LogSummary(Contract):
             reasons = "; ".join(f"of {table}: {text}" for table, text in self.passed_over.items())
             lines.append(f"not read  {reasons}")
         return lines
+
+
+def describe_unasked(unasked: Mapping[str, int]) -> str:
+    """Returns how many questions have no outcome, and why.
+
+    >>> describe_unasked({"no grade": 4})
+    '4 questions: no grade'
+    """
+    return ", ".join(
+        f"{count:,} question{'s' if count > 1 else ''}: {reason}"
+        for reason, count in unasked.items()
+    )

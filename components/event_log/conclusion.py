@@ -6,7 +6,7 @@ from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from components.contracts.log_summary import LogSummary
+from components.contracts.log_summary import LogSummary, describe_unasked
 from components.contracts.names import AS_OF, DWELL, LEARNER, SPLITS, TIME, UNIT
 from components.event_log.clocks import Clock, format_moment
 from components.event_log.odd_ids import describe_lookalikes
@@ -54,9 +54,10 @@ def conclude(read: Tally, joined: Tally, spec: LogSpec, *, splits: bool) -> Tall
 
 
 def _explain_none_derived(total: Tally) -> Problem:
-    reasons = "; ".join(f"{count:,} with {reason}" for reason, count in total.unasked.items())
     expected = "at least one outcome (data.outcomes.at, window and until)"
-    return Problem(subject="data.outcomes", expected=expected, found=f"none: {reasons}")
+    return Problem(
+        subject="data.outcomes", expected=expected, found=f"none: {describe_unasked(total.unasked)}"
+    )
 
 
 def judge_reading(read: Tally, spec: LogSpec) -> list[Problem]:
@@ -179,6 +180,8 @@ def _judge_splits(total: Tally, spec: LogSpec) -> list[Problem]:
 
     least = f"at least {spec.min_class_examples} examples of every class in every split"
     advice = "use a longer log, other shares or another seed (data.splits)"
+    if total.unasked:
+        advice += f"; derived, and none for {describe_unasked(total.unasked)}"
     return [
         Problem(
             subject="the log",

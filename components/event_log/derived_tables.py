@@ -48,6 +48,8 @@ def table_beside(given: Table, derived: DerivedOutcomes, label: str) -> Table:
     """
     kinds = {name: kind for name, kind in given.kinds.items() if name not in (AS_OF, *MADE)}
     kinds[UNIT] = Kind.KEY if given.units_have_folds else Kind.OPTIONAL_KEY
+    if derived.mapping and UNIT not in derived.mapping and not given.units_have_folds:
+        del kinds[UNIT]
     sources = {} if derived.mapping else dict(given.sources)
     if derived.grades_are_in_table:
         is_number = given.kinds[label] is Kind.SCORE or bool(derived.cuts)
@@ -61,7 +63,7 @@ def table_beside(given: Table, derived: DerivedOutcomes, label: str) -> Table:
         sources=sources,
         grades=derived.values,
         mapping=derived.table_mapping,
-        optional=frozenset([UNIT]) if kinds[UNIT] is Kind.OPTIONAL_KEY else frozenset(),
+        optional=frozenset(name for name in kinds if kinds[name] is Kind.OPTIONAL_KEY),
     )
 
 

@@ -128,7 +128,7 @@ def read_jsonl(
         records: the key of the list of records in an object that is an envelope of them.
         line_start: regular expression for what a line may have before its object.
     """
-    start = None if line_start is None else re.compile(rb"(?m)^(?:%b)" % line_start.encode())
+    start = None if line_start is None else re.compile(rb"(?m)^(?:%b)(?=\{)" % line_start.encode())
     faults = _Faults(file.unit)
     lines = _Lines(columns, nested, faults)
     try:

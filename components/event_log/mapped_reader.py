@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 
 from components.config.record_paths import split_path
 from components.contracts.names import EVENT_TYPE, LEARNER, TIME, UNIT
 from components.event_log.chunks import Chunk
-from components.event_log.problems import LEFT_OUT, Hint, Problem
+from components.event_log.problems import LEFT_OUT, Hint, Problem, hint_at
 from components.event_log.record_kinds import ChosenKind, choose_kind
 from components.event_log.record_text import as_text
 from components.event_log.sources import LogFile
@@ -40,6 +41,7 @@ SHOWN_COLUMNS = 30
 _TOLD = {LEARNER: "a learner", UNIT: "a unit", EVENT_TYPE: "a type of event"}
 _ROW = "row number"
 
+Item = TypeVar("Item")
 Read = Callable[[LogFile, Sequence[str]], Iterator[Chunk | Problem]]
 
 
@@ -82,7 +84,7 @@ def read_mapped(
         yield from lookups.problems
         return
     reader = _Reader(file, columns, wanted, mapping, lookups)
-    for chunk in read(file, raw_columns(mapping, wanted)):
+    for chunk in _ahead(read(file, raw_columns(mapping, wanted))):
         if isinstance(chunk, Problem):
             yield chunk
         elif missing := _missing_keys(chunk, columns, mapping):
@@ -90,6 +92,15 @@ def read_mapped(
             return
         else:
             yield reader.map(chunk)
+
+
+def _ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yields items, each of which is made in a thread while the one before it is in use."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        upcoming = thread.submit(next, items, None)
+        while (item := upcoming.result()) is not None:
+            upcoming = thread.submit(next, items, None)
+            yield item
 
 
 def _missing_keys(chunk: Chunk, columns: Sequence[str], mapping: EventMapping) -> list[str]:
@@ -122,6 +133,7 @@ class _Reader:
         wanted: these, and those without which a record is no event.
         mapping: how they are found.
         lookups: what it looks values up in.
+        first: what the values of columns are unique in, for the first record, by its path.
     """
 
     file: LogFile
@@ -129,6 +141,7 @@ class _Reader:
     wanted: Sequence[str]
     mapping: EventMapping
     lookups: Lookups
+    first: dict[str, str] = field(default_factory=dict)
 
     def map(self, chunk: Chunk) -> Chunk:
         """Returns the events in a chunk of records."""
@@ -141,7 +154,9 @@ class _Reader:
             records = records.filter(left.without({rule.name: rule for rule in met}))
 
         known = [name for name in self.wanted if name in mapping.columns or name in chunk.header]
-        values = self._values_of(records, paths_to(mapping, self.wanted))
+        wholes = self._wholes()
+        paths = [*paths_to(mapping, self.wanted), *wholes.values()]
+        values = self._values_of(records, paths)
         # Not by `select`, which gives one row for constants alone.
         events = values.with_columns(column_of(mapping, name, self.file.path) for name in known)
         told = {what: events[name].is_null() for name, what in _TOLD.items() if name in known}
@@ -152,7 +167,31 @@ class _Reader:
         header = [*dict.fromkeys([*mapping.columns, *chunk.header])]
         mapped = left.as_part_of(replace(chunk, frame=frame, header=header, typed=False))
         hints = [*mapped.hints, *self.lookups.hints(values, mapped, self.file)]
+        for column, path in wholes.items():
+            hints += self._changes(values[path], column, mapped)
         return replace(mapped, hints=hints, origin=partial(self._origin, values))
+
+    def _wholes(self) -> dict[str, str]:
+        """Returns the path of what values are unique in, for columns that do not hold it, too."""
+        return {
+            column: path
+            for column, path in self.mapping.unique_within.items()
+            if column in self.wanted
+            and path not in paths_to(self.mapping, [column])
+            and split_path(path)[0] in keys_of(self.mapping, column)
+        }
+
+    def _changes(self, whole: pl.Series, column: str, chunk: Chunk) -> list[Hint]:
+        """Returns a hint at records whose values may be those of others elsewhere."""
+        known = whole.drop_nulls()
+        first = self.first.setdefault(whole.name, known[0]) if len(known) else ""
+        text = (
+            f"events whose {whole.name} is not that of the first "
+            f"(the same {column} is read as the same; data.mapping can name both)"
+        )
+        changed = (whole != first).fill_null(value=False)
+        where = {"path": self.file.path, "unit": chunk.unit}
+        return hint_at(changed, whole, chunk.numbers, text=text, **where)
 
     def _records_of(self, chunk: Chunk) -> pl.DataFrame:
         """Returns the columns of records as text; those that only other files have are empty."""

@@ -27,6 +27,7 @@ from components.model_version.verify import (
 )
 
 if TYPE_CHECKING:
+    from components.config.outcomes import DerivedOutcomes
     from components.contracts.evaluation import Evaluation
     from components.contracts.provenance import DataProvenance
 
@@ -130,11 +131,13 @@ def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name:
     Args:
         model: a pushed version's folder.
         events: files, folders or patterns of the other log.
-        outcomes: the same for its outcomes, with labels.
+        outcomes: the same for its outcomes, with labels; none where the version's are derived,
+            which then follow from the events.
         name: what the user called the version, for the error.
 
     Raises:
-        MasteryError: the folder is not that of a pushed version.
+        MasteryError: the folder is not that of a pushed version, or it was made with a table of
+            outcomes, and none is given.
         VersionError: its files are not those that were pushed.
     """
     config = config_of(model, name=name)
@@ -143,11 +146,22 @@ def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name:
     here = Path.cwd()
     log = {
         "events": [absolute_pattern(path, here) for path in events],
-        "outcomes": [absolute_pattern(path, here) for path in outcomes],
+        "outcomes": _other_outcomes(config, [absolute_pattern(path, here) for path in outcomes]),
         "span": NEWEST,
         "sample_learners": None,
     }
     return config.model_copy(update={"data": config.data.model_copy(update=log)})
+
+
+def _other_outcomes(config: Config, outcomes: list[str]) -> list[str] | DerivedOutcomes:
+    if outcomes:
+        return outcomes
+    if config.data.derived is None:
+        raise MasteryError(
+            "--outcomes: expected the outcomes of the events, since this version was made with a "
+            "table of them, found none."
+        )
+    return config.data.derived.model_copy(update={"until": None})  # another log ends elsewhere
 
 
 def model_name(folder: Path, trust: Trust | None = None) -> str:

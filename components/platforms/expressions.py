@@ -17,8 +17,9 @@ from components.event_log.problems import Problem, describe
 from components.platforms.lookups import problems_of_lists, values_in
 
 if TYPE_CHECKING:
-    from components.config.mapping import EventMapping, Source
+    from components.config.mapping import EventMapping
     from components.config.record_paths import Condition, Conditions, Rule
+    from components.config.value_sources import Source
 
 SHOWN_VALUES = 3
 SECONDS = "%s"  # the format of seconds since 1970

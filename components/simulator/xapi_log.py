@@ -124,7 +124,7 @@ _SCORE = {"scaled": pl.col("score"), "raw": pl.col("score"), "min": 0, "max": 1}
 
 
 def _video_context(agent: str) -> Record:
-    """Returns the context of a video; see the profile for video, 6.3."""
+    """Returns the context of a video that was watched by a program; see the profile for video."""
     extensions = f"{VIDEO}/extensions"
     return {
         **_in_profile(VIDEO, _CONTEXT),
@@ -163,7 +163,7 @@ def _of_learners() -> list[tuple[pl.Expr, Record]]:
     viewed = _statement(f"{TINCAN}/verb/viewed", _PAGE, _SPENT, _CONTEXT)
     read = _statement(f"{ADL}/verbs/experienced", _TOPIC, _SPENT, _CONTEXT)
     written = _statement(f"{ADL}/verbs/commented", _TOPIC, _SPENT, _CONTEXT)
-    # Who leaves the time to the store leaves it out (xAPI 1.0.3, part 2, 4.1.7).
+    # Who leaves the time to the store leaves it out (xAPI 1.0.3, part 2, 2.4.7).
     timed_by_store = {"timestamp": None}
     return [
         (kind == "video", watched),
@@ -191,7 +191,7 @@ def _of_others() -> list[tuple[pl.Expr, Record]]:
         "object": _EXERCISE,
     }
     outside = {key: value for key, value in _CONTEXT.items() if key != "contextActivities"}
-    # `platform` is for activities only (xAPI 1.0.3, part 2, 4.1.6).
+    # `platform` is for activities only (xAPI 1.0.3, part 2, 2.4.6).
     about_others = {"context": {"language": "en"}}
 
     login = _statement("https://w3id.org/xapi/adl/verbs/logged-in", _SITE, None, outside)

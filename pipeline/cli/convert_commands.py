@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import NO_SETTINGS, SetOption
+from pipeline.cli.options import NO_SETTINGS, OfflineOption, SetOption, load_and_fetch
 
 if TYPE_CHECKING:
     from pipeline.convert import Request
@@ -32,6 +32,7 @@ def convert(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a table that is in the folder already.")
     ] = False,
+    offline: OfflineOption = False,
 ) -> None:
     """Write a platform's log as a table of events.
 
@@ -41,7 +42,7 @@ def convert(
     Example:
         mastery convert --format moodle --events logstore.csv --out table
     """
-    request = _request(config, set_, format_, events or [])
+    request = _request(config, set_, format_, events or [], offline=offline)
 
     from pipeline.convert import convert as write_table
 
@@ -49,7 +50,12 @@ def convert(
 
 
 def _request(
-    config: Path | None, set_: list[str], format_: str | None, events: list[str]
+    config: Path | None,
+    set_: list[str],
+    format_: str | None,
+    events: list[str],
+    *,
+    offline: bool,
 ) -> Request:
     if config is None:
         if format_ is None or not events:
@@ -65,6 +71,4 @@ def _request(
 
     if config is None:
         return Request.of_format(format_ or "", events)
-    from components.config import load_config
-
-    return Request.of(load_config(config, set_))
+    return Request.of(load_and_fetch(config, set_, offline=offline))

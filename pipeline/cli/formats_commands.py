@@ -14,7 +14,7 @@ def list_() -> None:
     """List the formats of logs that can be read.
 
     Example:
-        mastery formats
+        mastery formats list
     """
     from components.platforms.formats import FORMATS, mapping_of
 
@@ -37,7 +37,7 @@ def show(
 ) -> None:
     """Show how records of a format become events, or those of a configuration.
 
-    Examples:
+    Example:
         mastery formats show moodle
         mastery formats show --config configs/oulad.yaml --yaml
     """

@@ -22,7 +22,7 @@ from pipeline.cli.options import (
     ModelsOption,
     NameArgument,
     OptionalConfigOption,
-    OutcomesOption,
+    OptionalOutcomesOption,
     RootOption,
     SetOption,
     VersionArgument,
@@ -99,7 +99,7 @@ def compare(
     a: NameArgument,
     b: NameArgument,
     events: EventsOption,
-    outcomes: OutcomesOption,
+    outcomes: OptionalOutcomesOption = None,
     metric: Annotated[
         str | None,
         typer.Option("--metric", metavar="NAME", help="What decides; default: f1_macro, or rmse."),
@@ -116,7 +116,8 @@ def compare(
 ) -> None:
     """Score two versions on the same log, and report whether the second is better.
 
-    Take a log that neither version was trained on.
+    Take a log that neither version was trained on. Without --outcomes they are derived from the
+    events, as those that the versions were trained on.
 
     Example:
         mastery models compare stable 1795328170 --models serving --events e.csv --outcomes o.csv
@@ -133,7 +134,7 @@ def compare(
         from serving.models.compare import compare_versions, print_comparison
 
     compared = compare_versions(
-        storage, *numbers, events, outcomes, metric=metric, draws=draws, seed=seed
+        storage, *numbers, events, outcomes or [], metric=metric, draws=draws, seed=seed
     )
     if json_:
         print(json.dumps(compared.model_dump(mode="json", by_alias=True), indent=1))

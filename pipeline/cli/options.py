@@ -154,16 +154,16 @@ def fetch_new(config: Config) -> None:
     """
     if config.data.fetch is None:
         return
+    from components.config.fetch import fetch_folder
     from components.errors import MasteryError
     from components.platforms.fetch.fetch import fetch_events
 
     try:
-        for line in fetch_events(config.data):
+        for line in fetch_events(config.data.fetch, fetch_folder(config.data.events[0])):
             print(f"fetched    {line}", flush=True)
     except MasteryError as error:
         raise MasteryError(
-            f"{error}\nFiles that were fetched before are as they were; commands with `--offline` "
-            "read them."
+            f"{error}\nFiles that were fetched before are as they were; `--offline` reads them."
         ) from None
 
 
@@ -198,6 +198,15 @@ EventsOption = Annotated[
 OutcomesOption = Annotated[
     list[str],
     typer.Option("--outcomes", help="Outcomes: a file, folder or pattern; repeatable."),
+]
+
+OptionalOutcomesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--outcomes",
+        help="Outcomes: a file, folder or pattern; repeatable. Default: derived from the events, "
+        "where the model's are.",
+    ),
 ]
 
 HostOption = Annotated[

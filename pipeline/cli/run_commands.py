@@ -14,7 +14,7 @@ from pipeline.cli.options import (
     EventsOption,
     JsonOption,
     OfflineOption,
-    OutcomesOption,
+    OptionalOutcomesOption,
     RootOption,
     SetOption,
     complete_nodes,
@@ -156,12 +156,13 @@ def evaluate(
         Path, typer.Option("--model", metavar="DIR", help="A pushed version's folder.")
     ],
     events: EventsOption,
-    outcomes: OutcomesOption,
+    outcomes: OptionalOutcomesOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Score a pushed model on another log.
 
-    Prints the metrics that the gates judge.
+    Prints the metrics that the gates judge. Without --outcomes they are derived from the events, as
+    those that the model was trained on.
 
     Example:
         mastery evaluate --model serving/1795328170 --events e.csv --outcomes o.csv
@@ -169,7 +170,7 @@ def evaluate(
     from pipeline.evaluate_log import evaluate_log
     from pipeline.run.display import print_metrics
 
-    evaluation = evaluate_log(model, events, outcomes)
+    evaluation = evaluate_log(model, events, outcomes or [])
     if json_:
         print(evaluation.model_dump_json(by_alias=True, exclude_unset=True, indent=1))
     else:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from components.config.mapping import EventMapping
 from components.event_log.problems import Problem
 from components.event_log.readers import read_chunks
 from components.event_log.sources import LogFile, format_of
 from components.platforms.formats import mapping_of
+from tests.ralph import convert, find_programs
 
 Record = dict[str, Any]
 
@@ -296,6 +298,51 @@ def test_a_session_of_cmi5(tmp_path: Path) -> None:
     assert rows[3]["score"] == "0.9"
 
 
+def test_statements_that_ralph_makes_of_open_edx(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Reads what a converter in use writes: the player's events, and pages that are left."""
+    course = "course-v1:X+algebra+2026"
+    page = f"https://edx.example.org/courses/{course}/courseware/"
+    video: Record = {"id": "0123456789abcdef0123456789abcdef", "code": "html5", "duration": 600.0}
+    payloads: dict[str, Record | str] = {
+        "load_video": video,
+        "play_video": video | {"currentTime": 1.5},
+        "pause_video": video | {"currentTime": 61.5},
+        "seek_video": video | {"old_time": 61.5, "new_time": 300.0, "type": "onSlideSeek"},
+        "stop_video": video | {"currentTime": 600.0},
+        "page_close": "{}",
+    }
+    events = [
+        {
+            "username": "anna",
+            "ip": "192.0.2.1",
+            "agent": "Mozilla/5.0",
+            "host": "edx.example.org",
+            "referer": page,
+            "accept_language": "en",
+            "session": "a" * 32,
+            "page": page,
+            "name": kind,
+            "event_type": kind,
+            "event_source": "browser",
+            "event": payload,
+            "time": f"2026-01-05T08:00:0{number}.000000+00:00",
+            "context": {"course_id": course, "org_id": "X", "user_id": 7, "path": "/event"},
+        }
+        for number, (kind, payload) in enumerate(payloads.items())
+    ]
+    programs = find_programs(request.config.cache.mkdir("ralph"))
+    records = convert(programs, events, "https://edx.example.org")
+
+    rows, left_out = read(tmp_path, *records)
+
+    assert left_out == {}
+    assert [row["event_type"] for row in rows] == ["video"] * 5 + ["reading"]
+    assert {(row["learner_id"], row["unit_id"]) for row in rows} == {("7", course)}
+    assert [row["time"] for row in rows] == [f"2026-01-05T08:00:0{second}Z" for second in range(6)]
+
+
 def test_statements_that_are_no_events_are_left_out(tmp_path: Path) -> None:
     robot = {"extensions": {f"{VIDEO}/extensions/user-agent": "Googlebot/2.1"}}
     plan = {"objectType": "SubStatement", "actor": {}, "verb": {}, "object": activity("x")}
@@ -323,32 +370,23 @@ def test_statements_that_are_no_events_are_left_out(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("form", ["array", "pretty", "answer", "lines", "one per file"])
-def test_files_that_stores_and_people_write(form: str, tmp_path: Path) -> None:
-    records = [statement(object=activity(f"https://x.example/{row}")) for row in range(3)]
-    answer = {"statements": records, "more": "/xapi/statements?more=1"}
-    texts = {
-        "array": ("log.json", json.dumps(records)),
-        "pretty": ("log.json", json.dumps(answer, indent=4)),
-        "answer": ("log.json", json.dumps(answer)),
-        "lines": ("log.jsonl", f"{json.dumps(answer)}\n{json.dumps(answer)}\n"),
-        "one per file": ("log.json", json.dumps(records[0], indent=2)),
-    }
-    name, text = texts[form]
-    (tmp_path / name).write_text(text, encoding="utf-8")
-    rows, _ = read_file(tmp_path / name)
-    count = {"lines": 6, "one per file": 1}.get(form, 3)
-    expected = [f"https://x.example/{row % 3}" for row in range(count)]
-    assert [row["component"] for row in rows] == expected
-
-
-def test_ids_can_hold_the_home_page_of_an_account(tmp_path: Path) -> None:
-    template = {"template": "{actor.account.homePage} {actor.account.name}"}
-    config = mapping_of("xapi").model_validate(
-        mapping_of("xapi").model_dump(by_alias=True) | {"columns": {"learner_id": template}}
-    )
+def test_names_of_several_systems_are_told(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    path.write_text(json.dumps(statement()), encoding="utf-8")
-    (chunk,) = read_chunks(LogFile(str(path), "jsonl", 0), ["learner_id"], config)
+    pages = ["https://a.example", None, "https://b.example", "https://a.example"]
+    accounts = [{"name": "anna", **({"homePage": page} if page else {})} for page in pages]
+    records = [statement(actor={"account": account}) for account in accounts]
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
+
+    rows, hints = read_file(path)
+    assert [row["learner_id"] for row in rows] == ["anna"] * 4
+    ((text, count),) = hints.items()
+    assert text.startswith("events whose actor.account.homePage is not that of the first")
+    assert count == 1
+
+    template = {"template": "{actor.account.homePage} {actor.account.name}"}
+    mapping = mapping_of("xapi").model_dump(by_alias=True) | {"columns": {"learner_id": template}}
+    (chunk,) = read_chunks(
+        LogFile(str(path), "jsonl", 0), ["learner_id"], EventMapping.model_validate(mapping)
+    )
     assert not isinstance(chunk, Problem)
-    assert chunk.frame["learner_id"].to_list() == ["https://lms.example.org anna"]
+    assert chunk.frame["learner_id"].to_list() == [f"{pages[row]} anna" for row in (0, 2, 3)]

@@ -7,7 +7,7 @@ grades, so that there is something to learn.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ class Visit(NamedTuple):
 def visits(learners: int, units: int, seed: int) -> Iterator[Visit]:
     """Yields the events of learners, learner by learner and unit by unit."""
     generator = np.random.default_rng(seed)
-    start = datetime(2024, 9, 2, 8)
+    start = datetime(2024, 9, 2, 8, tzinfo=UTC)
     for learner in range(learners):
         ability = float(generator.normal())
         for unit in generator.choice(units, size=2, replace=False):
@@ -73,7 +73,7 @@ def write_german(folder: Path, learners: int = 250, seed: int = 1) -> None:
 def write_clicks(folder: Path, learners: int = 400, seed: int = 2) -> None:
     """Writes daily clicks of courses and what became of the students, as OULAD has them."""
     courses = (("AAA", "2013J"), ("BBB", "2013J"), ("BBB", "2014B"))
-    start = datetime(2024, 9, 2)
+    start = datetime(2024, 9, 2, tzinfo=UTC)
     lines = ["code_module,code_presentation,id_student,id_site,date,sum_click"]
     for item in visits(learners, 3, seed):
         module, term = courses[item.unit]

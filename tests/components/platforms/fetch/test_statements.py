@@ -16,8 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.config.data import Data
-from components.config.fetch import DAY, Fetch
+from components.config import Config
+from components.config.fetch import DAY, Fetch, FetchFolder, fetch_folder
+from components.contracts.left_out import LeftOutList
+from components.event_log.log import read_files
+from components.event_log.log_spec import LogSpec
+from components.event_log.sources import find_files
+from components.event_log.tables import events_table
 from components.platforms.fetch import record_store, statements
 from components.platforms.fetch.fetch import fetch_events
 from components.platforms.fetch.progress import FetchError, FetchProgress
@@ -47,19 +52,19 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return taken
 
 
-def data(folder: Path, url: str, **fetch: Any) -> Data:
+def data(folder: Path, url: str, **fetch: Any) -> tuple[Fetch, FetchFolder]:
     given = {
         "statements": url,
         "user_env": "LRS_USER",
         "password_env": "LRS_PASSWORD",
         "overlap_seconds": 120,
     }
-    return Data(events=[str(folder)], fetch=Fetch(**{**given, **fetch}), outcomes=["o.csv"])
+    return Fetch(**{**given, **fetch}), fetch_folder(str(folder))
 
 
 def fetched(folder: Path, store: Store, **fetch: Any) -> list[int]:
     """Fetches, and returns the numbers of all statements in files."""
-    [*fetch_events(data(folder, store.url, **fetch))]
+    [*fetch_events(*data(folder, store.url, **fetch))]
     return numbers_in(folder)
 
 
@@ -97,11 +102,11 @@ def test_only_what_is_new(store: Store, tmp_path: Path) -> None:
     fetched(tmp_path, store)
     store.requests.clear()
     store.add(10, 11)
-    assert [*fetch_events(data(tmp_path, store.url))] == [f"{'statements':<26}         2 new"]
+    assert [*fetch_events(*data(tmp_path, store.url))] == [f"{'statements':<26}         2 new"]
     assert len(store.requests) == 2  # with those of the overlap
     assert numbers_in(tmp_path) == [*range(12)]
     files = sorted(tmp_path.rglob("*.gz"))
-    assert [*fetch_events(data(tmp_path, store.url))] == [f"{'statements':<26}         0 new"]
+    assert [*fetch_events(*data(tmp_path, store.url))] == [f"{'statements':<26}         0 new"]
     assert sorted(tmp_path.rglob("*.gz")) == files
 
 
@@ -167,7 +172,7 @@ def test_stopped_anywhere_and_complete_after_a_second_try(
             store.add(*new[len(new) - 1 - late : len(new) - late])
             if plan.draw(st.booleans(), "the note of progress is lost"):
                 (folder / FetchProgress.FILE).unlink(missing_ok=True)
-            [*fetch_events(data(folder / DAY, store.url))]
+            [*fetch_events(*data(folder / DAY, store.url))]
             assert numbers_in(folder) == [*range(number)]
 
 
@@ -190,7 +195,7 @@ def test_a_store_that_stays_busy(store: Store, tmp_path: Path, pauses: list[floa
 
 def test_nobody_there(store: Store, tmp_path: Path, pauses: list[float]) -> None:
     with pytest.raises(FetchError, match=r"could not be reached \(ConnectError\); 6 tries"):
-        [*fetch_events(data(tmp_path, "http://127.0.0.1:1/xapi"))]
+        [*fetch_events(*data(tmp_path, "http://127.0.0.1:1/xapi"))]
     assert len(pauses) == 5
     assert store.requests == []
 
@@ -263,7 +268,7 @@ def test_no_error_holds_the_password(
         fetched(tmp_path, store)
     monkeypatch.setenv("LRS_URL", f"http://me:{PASSWORD}@127.0.0.1:{store.port}/xapi")
     with pytest.raises(FetchError, match=r"\$LRS_URL: expected an address such as") as odd:
-        [*fetch_events(data(tmp_path, store.url, statements=None, statements_env="LRS_URL"))]
+        [*fetch_events(*data(tmp_path, store.url, statements=None, statements_env="LRS_URL"))]
     monkeypatch.delenv("LRS_PASSWORD")
     with pytest.raises(FetchError, match=r"variable LRS_PASSWORD, found none"):
         fetched(tmp_path, store)
@@ -312,7 +317,7 @@ def test_a_real_store(ralph: ralphs.Ralph, tmp_path: Path, monkeypatch: pytest.M
 
     def fetch() -> list[str]:
         settings = data(tmp_path, ralph.url, limit=10, ordered_by="timestamp", overlap_seconds=3)
-        return [*fetch_events(settings)]
+        return [*fetch_events(*settings)]
 
     before = len(ralph.statements())
     store(0, 25)
@@ -323,3 +328,35 @@ def test_a_real_store(ralph: ralphs.Ralph, tmp_path: Path, monkeypatch: pytest.M
     found = statements_in(tmp_path)
     assert {item["id"] for item in found} == {item["id"] for item in ralph.statements()}
     assert len(found) == before + 40
+
+
+def test_learners_who_are_left_out(store: Store, tmp_path: Path) -> None:
+    """A list of ids, as the mapping makes them, works for what a platform wrote."""
+    store.add(*range(6))
+    fetched(tmp_path / "log", store)
+    path = tmp_path / "left-out.json"
+    path.write_text(LeftOutList.empty().adding(["u2", "u4"], "opted out").to_json())
+    values: dict[str, Any] = {
+        "name": "a",
+        "data": {
+            "events": [str(tmp_path / "log")],
+            "outcomes": ["o.csv"],
+            "format": "xapi",
+            "mapping": {
+                "learner_id": "actor.account.name",
+                "unit_id": {"constant": "unit"},
+                "event_type": {"constant": "exercise"},
+            },
+            "left_out": str(path),
+        },
+        "schema": "a.pbtxt",
+        "label": {"column": "label", "classes": ["no", "yes"]},
+        "steps": {"features": {"event_type": {"type": "categorical"}}},
+        "gates": [{"metric": "f1_macro", "min": 0.1}],
+    }
+    spec = LogSpec.of(Config.model_validate(values))
+    found = find_files("events", [str(tmp_path / "log")], spec.mapping)
+    read = read_files(events_table(spec), found)
+    assert {name for chunk in read.chunks for name in chunk["learner_id"]} == {
+        "u0", "u1", "u3", "u5",
+    }  # fmt: skip
