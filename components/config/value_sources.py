@@ -17,7 +17,6 @@ from components.config.record_paths import (
 )
 from components.config.section import KeyedError, Section
 
-
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
