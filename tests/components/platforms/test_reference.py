@@ -59,7 +59,8 @@ def test_each_example_of_a_way_gives_its_value(row: re.Match[str], tmp_path: Pat
 @pytest.mark.parametrize("name", PLATFORMS)
 def test_a_mapping_that_is_copied_means_the_same(name: str) -> None:
     copied = yaml.safe_load(as_yaml(mapping_of(name)))
-    for key in ("records", "file_names", "line_start"):  # of files, which a format alone has
+    # What a format alone has, of files and of records.
+    for key in ("records", "file_names", "line_start", "unique_within"):
         copied.pop(key, None)
     data = Data.model_validate({"events": "e.csv", "outcomes": "o.csv", **copied})
     assert data.event_mapping is not None
