@@ -8,37 +8,36 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from components.command.suggest import did_you_mean
-from components.contracts.names import DWELL, EVENT_TYPE, LEARNER, ORDER, TIME, UNIT
+from components.contracts.names import AS_OF, DWELL, EVENT_TYPE, LEARNER, ORDER, TIME, UNIT
 from components.errors import MasteryError
-from components.event_log.clocks import Clock, format_moment, to_clock
+from components.event_log.clocks import format_moment, to_clock
 from components.event_log.column_kinds import Kind, Table
 from components.event_log.conclusion import LINE_KINDS, no_rows
+from components.event_log.log import find_log, read_in_parts
 from components.event_log.log_spec import LogSpec
 from components.event_log.problems import raise_if_any
+from components.event_log.shuffle import divide
 from components.event_log.sources import find_files
 from components.event_log.spans import choose_spans
 from components.event_log.tables import events_table, read_table
 from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import common_clock, extent, judge_clock
-from components.files.atomic import new_file
 from components.platforms.formats import FORMATS, STANDARD, mapping_of
+from pipeline.table_writer import SUFFIXES, new_table
 
 if TYPE_CHECKING:
     from components.config import Config
     from components.event_log.problems import Problem
     from components.event_log.sources import Listing
 
-SUFFIXES = ("parquet", "csv", "jsonl")
 # The columns that formats give where they can, beside learner, unit and time.
 COLUMNS = {
     EVENT_TYPE: Kind.TEXT,
@@ -49,9 +48,6 @@ COLUMNS = {
     "score": Kind.NUMBER,
     "playback_speed": Kind.NUMBER,
 }
-GROUP_ROWS = 250_000  # of a row group, about; a chunk is never divided
-
-_TIMES = "%Y-%m-%dT%H:%M:%S%.6fZ"  # in text files
 
 
 @dataclass(frozen=True)
@@ -62,11 +58,13 @@ class Request:
         events: files, folders or patterns.
         span: which spans of them.
         table: how they are read; its optional columns are left out if none of them has a value.
+        config: if outcomes are derived, how.
     """
 
     events: Sequence[str]
     span: str
     table: Table
+    config: Config | None = None
 
     @classmethod
     def of(cls, config: Config) -> Request:
@@ -76,7 +74,9 @@ class Request:
         """
         needed = events_table(LogSpec.of(config))
         mapped = dict.fromkeys(config.data.mapping, Kind.TEXT)
-        return cls(config.data.events, config.data.span, _with_further(needed, mapped | COLUMNS))
+        table = _with_further(needed, mapped | COLUMNS)
+        deriving = None if config.data.derived is None else config
+        return cls(config.data.events, config.data.span, table, deriving)
 
     @classmethod
     def of_format(cls, name: str, events: Sequence[str]) -> Request:
@@ -114,6 +114,7 @@ class Converted:
         columns: its columns.
         empty: columns that would have been written if they had a value.
         tally: what was read and left out.
+        outcomes: how many outcomes were derived and written beside it; None if none had to be.
     """
 
     path: Path
@@ -122,6 +123,7 @@ class Converted:
     columns: list[str]
     empty: list[str]
     tally: Tally
+    outcomes: int | None = None
 
     def describe(self) -> str:
         """Returns what was written, read and left out, as a few lines of text."""
@@ -135,7 +137,11 @@ class Converted:
             lines.append(f"no values {', '.join(self.empty)} (not written)")
         lines += [f"not read  {reasons}" for reasons in self.tally.passed_over.values()]
         lines += [f"warning   {hint}" for hint in self.tally.hints]
-        return "\n".join([*lines, f"Wrote {self.path}."])
+        written = str(self.path)
+        if self.outcomes is not None:
+            lines.insert(1, f"outcomes  {self.outcomes:>12,}   derived")
+            written += f" and {self.path.with_stem('outcomes').name}"
+        return "\n".join([*lines, f"Wrote {written}."])
 
 
 def convert(
@@ -163,13 +169,13 @@ def convert(
     chosen = choose_spans(patterns, request.span)
     found = find_files("events", chosen.fill(patterns), request.table.mapping)
     target = out / f"events.{to}"
-    others = _check_free(target, found, overwrite=overwrite)
+    others = _check_free(target, found, derives=request.config is not None, overwrite=overwrite)
     try:
         with _scratch_in(out) as folder:
             parts = _Parts(folder)
             read = _read(found, request.table, parts)
             raise_if_any(_judge(read))
-            converted = _publish(parts, request.table, read, target)
+            converted = _publish(parts, request, read, target)
         for path in others:
             path.unlink()
     except OSError as error:
@@ -180,13 +186,14 @@ def convert(
     return converted
 
 
-def _check_free(target: Path, found: Listing, *, overwrite: bool) -> list[Path]:
+def _check_free(target: Path, found: Listing, *, derives: bool, overwrite: bool) -> list[Path]:
     """Returns the other tables of events in the folder, which the new one replaces.
 
     Raises:
         MasteryError: there is one, and it may not be replaced, or it is what would be read.
     """
-    known = [target.with_suffix(f".{suffix}") for suffix in SUFFIXES]
+    stems = ["events", *(["outcomes"] if derives else [])]
+    known = [target.with_name(f"{stem}.{suffix}") for stem in stems for suffix in SUFFIXES]
     taken = [path for path in known if path.exists()]
     read = {Path(file.path).resolve() for file in found.files}
     if own := [path for path in taken if path.resolve() in read]:
@@ -195,7 +202,7 @@ def _check_free(target: Path, found: Listing, *, overwrite: bool) -> list[Path]:
         raise MasteryError(
             f"{taken[0]} exists. Choose another --out, or add --overwrite to replace it."
         )
-    return [path for path in taken if path != target]
+    return [path for path in taken if path.suffix != target.suffix]
 
 
 @contextmanager
@@ -260,20 +267,19 @@ def _judge(read: Tally) -> list[Problem]:
     return problems
 
 
-def _publish(parts: _Parts, table: Table, read: Tally, target: Path) -> Converted:
-    """Writes the table from its parts, and moves it to its place."""
+def _publish(parts: _Parts, request: Request, read: Tally, target: Path) -> Converted:
+    """Writes the tables, and moves them to their places."""
+    table, config = request.table, request.config
     clock = common_clock(read.clocks)
     assert clock is not None, "judge_clock refuses a log without one clock"
     columns = [name for name in table.kinds if name in parts.valued or name not in table.optional]
-    schema = _schema(table, columns, clock)
-    with (
-        new_file(target) as beside,
-        beside.open("wb") as file,
-        _Writer(file, target.suffix, schema) as writer,
-    ):
+    with ExitStack() as stack:
+        writer = stack.enter_context(new_table(target))
         for rows in parts.read():
             on_clock = to_clock(rows[TIME], clock, table.timezone)
             writer.add(rows.with_columns(on_clock).select(columns))
+        # Before the events get their name, so that a problem of outcomes leaves neither.
+        outcomes = None if config is None else write_outcomes(config, target)
 
     times = extent(read.clocks[TIME], clock)
     assert times is not None, "the log has rows"
@@ -284,58 +290,37 @@ def _publish(parts: _Parts, table: Table, read: Tally, target: Path) -> Converte
         columns=columns,
         empty=[name for name in table.kinds if name not in columns],
         tally=read,
+        outcomes=outcomes,
     )
 
 
-def _schema(table: Table, columns: Sequence[str], clock: Clock) -> pa.Schema:
-    clocks = {Clock.TIMESTAMP: pa.timestamp("us", "UTC"), Clock.INTEGER: pa.int64()}
-    types = {
-        Kind.CLOCK: clocks.get(clock, pa.float64()),
-        Kind.NUMBER: pa.float32(),
-    }
-    return pa.schema({name: types.get(table.kinds[name], pa.string()) for name in columns})
+def write_outcomes(config: Config, events: Path) -> int:
+    """Writes derived outcomes beside the events, with one part of the learners in memory at a time.
 
+    Returns:
+        How many there are.
 
-class _Writer:
-    """A table that rows are appended to, in row groups of about `GROUP_ROWS`.
-
-    It is a context manager; the table is complete when the block ends.
+    Raises:
+        LogError: there are none; or the log cannot be used.
     """
-
-    def __init__(self, file: BinaryIO, suffix: str, schema: pa.Schema) -> None:
-        self._file = file
-        self._suffix = suffix
-        self._schema = schema
-        self._waiting: list[pl.DataFrame] = []
-        self._parquet = (
-            pq.ParquetWriter(file, schema, compression="zstd") if suffix == ".parquet" else None
-        )
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Appends rows."""
-        self._waiting.append(rows)
-        if sum(frame.height for frame in self._waiting) >= GROUP_ROWS:
-            self._flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None and self._waiting:
-                self._flush()
-        finally:
-            if self._parquet is not None:
-                self._parquet.close()
-
-    def _flush(self) -> None:
-        rows = pl.concat(self._waiting)
-        self._waiting = []
-        if self._parquet is not None:
-            self._parquet.write_table(rows.to_arrow().cast(self._schema))
-            return
-        rows = rows.with_columns(pl.col(pl.Datetime).dt.to_string(_TIMES))
-        if self._suffix == ".csv":
-            rows.write_csv(self._file, include_header=self._file.tell() == 0)
-        else:
-            rows.write_ndjson(self._file)
+    spec = LogSpec.of(config).without_splits().model_copy(update={"sample_learners": None})
+    found = find_log(config)
+    divided = divide(found.files, len(events_table(spec).kinds), spec.splits.seed, shards=1)
+    keys = [LEARNER, UNIT, AS_OF, spec.label.column]
+    columns = [*dict.fromkeys([*keys, *spec.outcome_columns])]
+    count = 0
+    tallies = []
+    with (
+        new_table(events.with_stem("outcomes")) as writer,
+        read_in_parts(found, spec, divided) as (read, parts),
+    ):
+        raise_if_any(read.problems)
+        for part in parts:
+            writer.add(part.outcomes.select(columns))
+            count += part.outcomes.height
+            tallies.append(part.tally)
+        joined = merge_tallies([read, *tallies])
+        raise_if_any(joined.problems)
+        if not count:
+            raise_if_any([no_rows("outcomes", joined, "data.outcomes")])
+    return count

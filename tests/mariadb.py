@@ -74,7 +74,8 @@ def serve(mariadbd: Path, folder: Path, port: int | None = None) -> Iterator[Mar
 
     accounts = folder / "accounts.sql"
     accounts.write_text(
-        f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL ON *.* TO '{USER}'@'%';\n"
+        f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL ON *.* TO '{USER}'@'%' "
+        "WITH GRANT OPTION;\n"
     )
     port = port or free_port()
     log = folder / "server.log"

@@ -6,10 +6,17 @@ import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 from sqlalchemy import Engine, create_engine, text
 
+from components.config.fetch import Fetch, FetchFolder, fetch_folder
+from components.platforms.fetch.fetch import fetch_events
+
+LOG = "logstore_standard_log"
+LATE = 600  # seconds; rows come at most so late
 _NAMES = itertools.count(1)
 
 # `{id}` is a key that counts up, `{double}` and `{text}` are types whose names differ.
@@ -134,3 +141,22 @@ def new_moodle(server: str, prefix: str = "mdl_") -> Iterator[Moodle]:
             force = " WITH (FORCE)" if kind == "postgresql" else ""
             connection.exec_driver_sql(f"DROP DATABASE {name}{force}")
         admin.dispose()
+
+
+# What tests of fetching share.
+
+
+def settings_of(folder: Path, **fetch: Any) -> tuple[Fetch, FetchFolder]:
+    settings = {"database_env": "MOODLE", "overlap_seconds": LATE, **fetch}
+    return Fetch(**settings), fetch_folder(str(folder))
+
+
+def fetched(folder: Path, table: str = LOG, **fetch: Any) -> pl.DataFrame:
+    """Fetches, and returns all rows of a table's files."""
+    [*fetch_events(*settings_of(folder, **fetch))]
+    return rows_in(folder, table)
+
+
+def rows_in(folder: Path, table: str = LOG) -> pl.DataFrame:
+    files = sorted(folder.rglob(f"{table}-*.parquet"))
+    return pl.concat([pl.read_parquet(file) for file in files]) if files else pl.DataFrame()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from components.config.mapping import EventMapping, Source, as_sources
+from components.config.mapping import EventMapping
 from components.config.section import Address, InputName, KeyedError, Section
+from components.config.value_sources import Source, as_sources
 
 if TYPE_CHECKING:
     from components.config.data import Label

@@ -10,6 +10,7 @@ Regular expressions are those that Python and Rust both know, since records are 
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 from pydantic import Field
@@ -77,8 +78,10 @@ def check_pattern(value: str) -> str:
         ValueError: it is none, or one that Rust does not know.
     """
     try:
-        re.compile(value)
-    except re.error as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # of sets that Rust reads otherwise
+            re.compile(value)
+    except (re.error, FutureWarning) as error:
         raise ValueError(f"expected a regular expression, found {value!r} ({error})") from None
     for match in _PYTHON_ONLY.finditer(value):
         if match.lastgroup is not None:

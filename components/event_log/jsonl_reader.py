@@ -128,7 +128,7 @@ def read_jsonl(
         records: the key of the list of records in an object that is an envelope of them.
         line_start: regular expression for what a line may have before its object.
     """
-    start = None if line_start is None else re.compile(rb"(?m)^(?:%b)" % line_start.encode())
+    start = None if line_start is None else re.compile(rb"(?m)^(?:%b)(?=\{)" % line_start.encode())
     faults = _Faults(file.unit)
     lines = _Lines(columns, nested, faults)
     try:
@@ -169,7 +169,8 @@ def _read_lines(blocks: Iterator[Lines], lines: _Lines) -> Iterator[Chunk]:
             return  # every line has a fault, which is reported
         header = _keys(frame, block) if header is None else header
 
-        known = [name for name in lines.columns if name in header]
+        # Records of platforms differ: a key of later ones need not be in the first block.
+        known = [name for name in lines.columns if lines.nested or name in header]
         counts = Counter({"rows": frame.height, "blank": blank})
         yield Chunk(frame.select(known), numbers, header, typed=False, unit=unit, lines=counts)
 

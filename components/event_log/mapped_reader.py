@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 
@@ -40,6 +41,7 @@ SHOWN_COLUMNS = 30
 _TOLD = {LEARNER: "a learner", UNIT: "a unit", EVENT_TYPE: "a type of event"}
 _ROW = "row number"
 
+Item = TypeVar("Item")
 Read = Callable[[LogFile, Sequence[str]], Iterator[Chunk | Problem]]
 
 
@@ -82,7 +84,7 @@ def read_mapped(
         yield from lookups.problems
         return
     reader = _Reader(file, columns, wanted, mapping, lookups)
-    for chunk in read(file, raw_columns(mapping, wanted)):
+    for chunk in _ahead(read(file, raw_columns(mapping, wanted))):
         if isinstance(chunk, Problem):
             yield chunk
         elif missing := _missing_keys(chunk, columns, mapping):
@@ -90,6 +92,15 @@ def read_mapped(
             return
         else:
             yield reader.map(chunk)
+
+
+def _ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yields items, each of which is made in a thread while the one before it is in use."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        upcoming = thread.submit(next, items, None)
+        while (item := upcoming.result()) is not None:
+            upcoming = thread.submit(next, items, None)
+            yield item
 
 
 def _missing_keys(chunk: Chunk, columns: Sequence[str], mapping: EventMapping) -> list[str]:

@@ -66,7 +66,7 @@ def _is_doubtful(name: str) -> pl.Expr:
 def _values(lines: list[bytes], name: str) -> pl.Series:
     """Returns the value that each line has for a key."""
     texts = pl.Series(name, [without_halves(line).decode() for line in lines], pl.String)
-    return texts.str.json_path_match(f"$['{name}']")
+    return texts.str.json_path_match(f'$["{name}"]')
 
 
 def without_halves(line: bytes) -> bytes:

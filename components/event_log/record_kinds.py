@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from components.config.mapping import Source
+from components.config.value_sources import Source
 from components.contracts.names import TIME
 from components.event_log.problems import Problem, describe, places_of
 from components.platforms.expressions import (

@@ -39,8 +39,7 @@ def text_of(column: pl.Series) -> pl.Series:
     if isinstance(dtype, pl.Decimal):
         return column.cast(pl.String).str.replace(r"\.0+$", "")
     if isinstance(dtype, pl.Binary):
-        text = column.cast(pl.String, strict=False)
-        return text.zip_with(text.is_not_null() | column.is_null(), column.bin.encode("hex"))
+        return _of_bytes(column)
     return column.cast(pl.String)
 
 
@@ -49,3 +48,19 @@ def _as_json(column: pl.Series) -> pl.Series:
     packed = within.select(pl.struct(_IN_OBJECT).struct.json_encode()).to_series()
     text = packed.str.strip_prefix(f'{{"{_IN_OBJECT}":').str.strip_suffix("}")
     return text.set(column.is_null(), None).alias(column.name)
+
+
+def _of_bytes(column: pl.Series) -> pl.Series:
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        different = column.drop_nulls().unique()
+    texts = pl.Series([_readable(item) for item in different], dtype=pl.String)
+    return column.replace_strict(different, texts, default=None, return_dtype=pl.String)
+
+
+def _readable(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.hex()

@@ -17,8 +17,9 @@ from components.event_log.problems import Problem, describe
 from components.platforms.lookups import problems_of_lists, values_in
 
 if TYPE_CHECKING:
-    from components.config.mapping import EventMapping, Source
+    from components.config.mapping import EventMapping
     from components.config.record_paths import Condition, Conditions, Rule
+    from components.config.value_sources import Source
 
 SHOWN_VALUES = 3
 SECONDS = "%s"  # the format of seconds since 1970
@@ -296,7 +297,7 @@ def value_of(source: Source, file: str) -> pl.Expr:
         less = value_at(source.minus)
         value = _or_as_written(_number(value) - _number(less), "{} - {}", value, less)
     if source.over is not None:
-        whole = value_at(source.over)
+        whole = pl.lit(source.over) if source.divisor else value_at(source.over)
         share = _or_as_written(_number(value) / _number(whole), "{} / {}", value, whole)
         value = pl.when((_number(whole) > 0).fill_null(value=True)).then(share)
     if source.format == SECONDS:

@@ -17,8 +17,9 @@ import yaml
 from components.platforms.formats import PLATFORMS, mapping_of
 
 if TYPE_CHECKING:
-    from components.config.mapping import EventMapping, Source
+    from components.config.mapping import EventMapping
     from components.config.record_paths import Condition, Conditions, Rule
+    from components.config.value_sources import Source
 
 BEGIN, END = "<!-- mapping -->", "<!-- end of mapping -->"
 STANDARD_COLUMNS = (
@@ -64,7 +65,7 @@ def _part(title: str, columns: Mapping[str, list[Source]], rules: Mapping[str, R
 def describe_source(source: Source) -> str:
     """Returns one way to a value in words.
 
-    >>> from components.config.mapping import Source
+    >>> from components.config.value_sources import Source
     >>> describe_source(Source.model_validate({"from": "event.grade", "over": "event.max_grade"}))
     '`event.grade`, divided by `event.max_grade`'
     """
@@ -131,7 +132,7 @@ def tables(mapping: EventMapping) -> str:
     """Returns a mapping as tables in Markdown."""
     lines: list[str] = []
     for part in parts_of(mapping):
-        lines += [f"**{part.title[:1].upper()}{part.title[1:]}**", ""] if part.title else []
+        lines += [f"**{_heading(part.title)}**", ""] if part.title else []
         for heading, rows in (("column", part.columns), ("left out", part.rules)):
             if not rows:
                 continue
@@ -142,6 +143,11 @@ def tables(mapping: EventMapping) -> str:
     for name, lookup in mapping.lookups.items():
         lines += [f"The lookup `{name}` finds `{lookup.path}` in `{lookup.key}` of a table.", ""]
     return "\n".join(lines)
+
+
+def _heading(title: str) -> str:
+    """Returns a title with a capital, unless it begins with the name of a table."""
+    return title if "_" in title.split()[0] else f"{title[:1].upper()}{title[1:]}"
 
 
 def _name(heading: str, name: str) -> str:
@@ -180,7 +186,8 @@ def as_yaml(mapping: EventMapping) -> str:
     What all kinds share stands in each of them, since `data.mapping` would count for all.
     """
     if mapping.kinds:
-        whole = {name: mapping.of_kind(kind, []) for name, kind in mapping.kinds.items()}
+        names = mapping.column_names
+        whole = {name: mapping.of_kind(kind, names) for name, kind in mapping.kinds.items()}
         kinds = {
             name: kind.model_copy(
                 update={"columns": whole[name].columns, "leave_out": whole[name].leave_out}
@@ -188,8 +195,8 @@ def as_yaml(mapping: EventMapping) -> str:
             for name, kind in mapping.kinds.items()
         }
         mapping = mapping.model_copy(update={"columns": {}, "leave_out": {}, "kinds": kinds})
-    content = mapping.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    content.pop("title", None)
+    keys = {"columns", "leave_out", "lookups", "kinds"}  # what a configuration may change
+    content = mapping.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=keys)
     if "columns" in content:
         content = {"mapping": _short(content.pop("columns")), **content}
     for kind in content.get("kinds", {}).values():

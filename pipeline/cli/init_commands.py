@@ -96,7 +96,7 @@ def init(
     """
     from pipeline.proposal.session import Wishes, make_proposal
     from pipeline.proposal.words import Role
-    from pipeline.proposal.write import write_proposal
+    from pipeline.proposal.write import require_free, write_proposal
 
     given = {Role.LEARNER: learner, Role.UNIT: unit, Role.TIME: time, Role.EVENT_TYPE: event_type}
     wishes = Wishes(
@@ -110,5 +110,7 @@ def init(
         outcome=outcome,
         timezone=timezone,
     )
+    if out is not None:
+        require_free(out, force=force)
     proposal, path = make_proposal(wishes, _asker(yes), print)
     write_proposal(proposal, path, force=force, say=print)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -187,12 +187,13 @@ def erase(
         _erase_in_database(engine, learner)
     left = erase_traces(found.traces, learner, new_pseudonym())
     print(f"runs       {len(found.traces) - len(left):,} files hold a pseudonym now")
-    for item in found.log:
-        if rewrite_log:
-            remove_rows(item, learner, loaded.data.columns.learner_id)
-            print(f"log        {item.rows:,} rows removed from {item.path}")
-        else:
-            print(f"log        {item.rows:,} rows stay in {item.path} (--rewrite-log removes them)")
+    with _no_fetch(loaded) if rewrite_log else nullcontext():
+        for item in found.log:
+            if rewrite_log:
+                remove_rows(item, learner, loaded.data.columns.learner_id)
+            done = "rows removed from" if rewrite_log else "rows stay in"
+            advice = "" if rewrite_log else " (--rewrite-log removes them)"
+            print(f"log        {item.rows:,} {done} {item.path}{advice}")
     print(f"list       {path}: the next run leaves the learner out")
     if loaded.data.left_out is None:
         print(f"           set `data: {{left_out: {path}}}` in {config}, or no run reads it")
@@ -236,6 +237,19 @@ def _search(config: Config, root: Path, learner: str) -> _Found:
     layout = Layout(root.resolve(), config.name)
     traces = find_traces(layout.root / config.name, learner)
     return _Found(log, traces, models_trained_with(traces, config, layout))
+
+
+@contextmanager
+def _no_fetch(config: Config) -> Iterator[None]:
+    """Keeps `mastery fetch` from changing files that are rewritten."""
+    if config.data.fetch is None:
+        yield
+        return
+    from components.config.fetch import fetch_folder
+    from components.platforms.fetch.progress import locked
+
+    with locked(fetch_folder(config.data.events[0]).path):
+        yield
 
 
 def _open(db: str | None) -> Engine | None:

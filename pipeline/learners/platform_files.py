@@ -21,7 +21,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.config.mapping import Source
+from components.config.value_sources import Source
 from components.contracts.names import LEARNER
 from components.errors import MasteryError
 from components.event_log.problems import Problem
@@ -30,7 +30,8 @@ from components.event_log.sources import LogFile
 from components.files.atomic import new_file
 
 if TYPE_CHECKING:
-    from components.config.mapping import EventMapping, Sources
+    from components.config.mapping import EventMapping
+    from components.config.value_sources import Sources
 
 LARGEST_DOCUMENT = 256 << 20  # bytes of a JSON document, which has to be read as a whole
 _OWNER = "owner"  # a column of events without which no record is left out, unlike the learner's

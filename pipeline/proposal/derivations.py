@@ -31,12 +31,11 @@ if TYPE_CHECKING:
     from pipeline.proposal.reading import Reading
     from pipeline.proposal.tables import OutcomeTable
 
-ENOUGH = 20  # outcomes of each class in each split
+ENOUGH = 10  # outcomes of each class in each split
 MOST_DECIDED = 0.5  # of the questions; more, and what decides is not the end of a unit
 LEAST_SHARE = 0.03  # of the rarest class
 NEXT = 5  # answers that are looked at
 PASS_MARK = 0.5
-MOST_CLASSES = 10
 _GERMAN_PASS = 4.05  # grades from 1 to 5 or 6 of which 1 is best, and 4.0 still passes
 _WHAT: dict[Derivation, str] = {
     "grade": "the grade",
@@ -108,7 +107,7 @@ class Choice:
             what = f"outcomes by {wanted}" if wanted else "an outcome that can be derived"
             found = "; ".join(self.failed) or "none"
             raise MasteryError(
-                f"Expected {what} with {ENOUGH} learners or more of every class in every split, "
+                f"Expected {what} with {ENOUGH} or more of every class in every split, "
                 f"found none: {found}. Use a longer log, or give a table with --outcomes."
             )
         target = known.get(wanted) or next(iter(known.values()))

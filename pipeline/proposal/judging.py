@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pipeline.proposal.document import flow
 from pipeline.proposal.words import RANKS, in_one_spelling
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 WAY = 0.1  # how much of the way from guessing to a perfect answer the first gates ask for
+COMPARED = 50  # the default of `fairness.min_examples`
 RECALL = 0.8  # of those at risk, the share that the first decision finds
 _AT_RISK = 1  # the highest rank of a class that calls for help; see `words.RANKS`
 
@@ -27,6 +29,7 @@ class Judging:
         gates: each with a comment.
         decisions: each with a comment.
         fairness: that section; empty where no protected column is known.
+        unfair: in its place where there are too few learners to compare.
         min_class_examples: of `data`.
     """
 
@@ -34,6 +37,7 @@ class Judging:
     gates: list[tuple[dict[str, Any], str]] = field(default_factory=list)
     decisions: list[tuple[dict[str, Any], str]] = field(default_factory=list)
     fairness: dict[str, Any] = field(default_factory=dict)
+    unfair: str = ""
     min_class_examples: int = 5
 
 
@@ -79,7 +83,7 @@ def judging_of(target: Target, shape: Shape) -> Judging:
     if at_risk is not None:
         if target.horizon:
             evaluation["early_warning"] = {"by": target.horizon}
-        _add_decision(judging, target, at_risk)
+        _add_decision(judging, target, shape, at_risk)
     return judging
 
 
@@ -90,7 +94,7 @@ def class_at_risk(target: Target) -> str | None:
     return min(low, key=lambda name: low[name]) if low else None
 
 
-def _add_decision(judging: Judging, target: Target, at_risk: str) -> None:
+def _add_decision(judging: Judging, target: Target, shape: Shape, at_risk: str) -> None:
     share = target.counts[at_risk] / max(1, len(target.rows))
     judging.decisions.append(
         (
@@ -103,14 +107,23 @@ def _add_decision(judging: Judging, target: Target, at_risk: str) -> None:
             {
                 "decision": "call",
                 "metric": "precision",
-                "min": _above(share),
+                "min": math.ceil(100 * share) / 100,
                 "confidence": CONFIDENCE,
             },
             f"calling everybody is right for {share:.0%}",
         )
     )
     if target.protected:
-        judging.fairness = {"gates": [{"metric": "recall", "class": at_risk, "max_gap": 0.1}]}
+        fairness = {"gates": [{"metric": "recall", "class": at_risk, "max_gap": 0.1}]}
+        tested = shape.per_split["test"][at_risk]
+        smaller = max(target.protected.values())  # share of the second group of the best column
+        if smaller * tested >= 1.2 * COMPARED:
+            judging.fairness = fairness
+        else:
+            judging.unfair = (
+                f"fairness: {flow(fairness)}  # too few here: about {smaller * tested:.0f} of "
+                f"{at_risk} in a second group of the test split, and {COMPARED} are compared"
+            )
 
 
 def _guessed_f1(target: Target) -> float:

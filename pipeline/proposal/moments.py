@@ -10,7 +10,6 @@ import polars as pl
 
 from components.config.outcomes import parse_duration
 from components.contracts.names import LEARNER, TIME, UNIT
-from components.event_log.clocks import Clock
 
 if TYPE_CHECKING:
     from pipeline.proposal.overview import Overview
@@ -33,19 +32,19 @@ class Lifetimes:
         gap: between two visits; nine in ten are shorter.
         extent: of the whole log.
         start_together: whether most learners begin at the same number of the clock.
-        clock: of the log.
+        tells_time: whether the clock counts seconds or the like, no numbers of the log's own.
     """
 
     usual: float
     gap: float
     extent: float
     start_together: bool
-    clock: Clock
+    tells_time: bool
 
     @property
     def words(self) -> str:
         """The usual lifetime in words."""
-        if self.clock is not Clock.TIMESTAMP:
+        if not self.tells_time:
             return f"a quarter of the learners are active for {self.usual:.3g} or longer"
         days = self.usual / 86_400
         return f"a quarter of the learners are active for {days:.2g} days or longer"
@@ -72,7 +71,7 @@ class Lifetimes:
 
     @property
     def _scale(self) -> tuple[Any, ...]:
-        return DURATIONS if self.clock is Clock.TIMESTAMP else NUMBERS
+        return DURATIONS if self.tells_time else NUMBERS
 
     def _length(self, item: Any) -> float:
         return parse_duration(item).total_seconds() if isinstance(item, str) else float(item)
@@ -90,8 +89,8 @@ def lifetimes_of(overview: Overview) -> Lifetimes:
     )
     long = lives.filter(pl.col("life") > 0)["life"]
     gaps = times.select(pl.col(TIME).diff().over(LEARNER, UNIT)).to_series().drop_nulls()
-    is_stamp = overview.clock is Clock.TIMESTAMP
-    between = gaps.filter(gaps > (PAUSE.total_seconds() if is_stamp else 0))
+    tells_time = overview.per_second is not None
+    between = gaps.filter(gaps > (PAUSE.total_seconds() if tells_time else 0))
 
     extent = _number(times[TIME].max()) - _number(times[TIME].min())
     spread = _number(lives["first"].quantile(0.9)) - _number(lives["first"].quantile(0.1))
@@ -99,16 +98,14 @@ def lifetimes_of(overview: Overview) -> Lifetimes:
         usual=_number(long.quantile(0.75)),
         gap=_number(between.quantile(0.9)),
         extent=extent,
-        start_together=not is_stamp and 0 < spread < 0.2 * extent,
-        clock=overview.clock,
+        start_together=not tells_time and 0 < spread < 0.2 * extent,
+        tells_time=tells_time,
     )
 
 
 def _numbers(overview: Overview) -> pl.DataFrame:
-    time = pl.col(TIME)
-    if overview.clock is Clock.TIMESTAMP:
-        time = time.dt.epoch("us") / 1e6
-    return overview.events.select(LEARNER, UNIT, time.cast(pl.Float64).alias(TIME))
+    numbers = pl.col(TIME).to_physical().cast(pl.Float64) / (overview.per_second or 1.0)
+    return overview.events.select(LEARNER, UNIT, numbers.alias(TIME))
 
 
 def _number(value: Any) -> float:

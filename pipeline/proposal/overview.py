@@ -16,6 +16,7 @@ from components.errors import MasteryError
 from components.event_log.clocks import Clock, to_clock
 from components.event_log.column_kinds import Kind, Table
 from components.event_log.learners import Sample
+from components.event_log.moments import units_per_second
 from components.event_log.sources import find_files
 from components.event_log.tables import read_table
 from components.event_log.tally import Tally, merge_tallies
@@ -53,14 +54,14 @@ class Overview:
         return self.highest / _EVERYBODY
 
     @property
+    def per_second(self) -> float | None:
+        """How many of the clock's units make a second; None for a clock of the log's own."""
+        return 1e6 if self.clock is Clock.TIMESTAMP else units_per_second(self.tally)
+
+    @property
     def sample(self) -> Sample:
         """The learners whose events are here."""
         return Sample(SEED, self.highest)
-
-    @property
-    def learners(self) -> int:
-        """Number of learners of the whole log, estimated where only some are here."""
-        return round(self.events[LEARNER].n_unique() / self.share)
 
 
 def read_events(reading: Reading) -> Overview:

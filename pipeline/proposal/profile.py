@@ -155,6 +155,13 @@ class Profile:
         swapped = _swapped(fits[0])
         return TimeForm(fits[0], is_ambiguous=swapped is not None and swapped in fits)
 
+    @property
+    def has_zone(self) -> bool:
+        """Whether times name their zone; numbers need none."""
+        if self.numbers is not None:
+            return True
+        return bool(self.values.head(100).str.contains(r"(Z|[+-]\d\d:?\d\d)$").all())
+
     def _time_of_numbers(self) -> TimeForm | None:
         numbers = self.numbers
         assert numbers is not None

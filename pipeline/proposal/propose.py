@@ -117,6 +117,9 @@ def _data(made: Proposal) -> Item:
             items.append(Item(key, items=inner))
         else:
             items.append(Item(key, value))
+    if not reading.has_zone and "timezone" not in given:
+        why = "of times, which name none; write your own, such as Europe/Zurich"
+        items.append(Item("timezone", reading.timezone, why=why))
     target = made.target
     items.append(_outcomes(target))
     if target.csv:
@@ -139,7 +142,7 @@ def _data(made: Proposal) -> Item:
     )
     if shape.splits:
         items.append(
-            Item("splits", shape.splits, why="more to judge by than 8, 1 and 1, as a class is rare")
+            Item("splits", shape.splits, why="a class is rare: more to judge by than 8, 1 and 1")
         )
     return Item("data", items=items)
 
@@ -219,7 +222,7 @@ def _context(made: Proposal) -> list[Item]:
 
 
 def _protected(made: Proposal) -> list[Item]:
-    names = made.target.protected
+    names = [*made.target.protected]
     known = ["gender", "age", "age_band", "region"]
     if set(names) <= set(known):
         return []
@@ -266,9 +269,8 @@ def _judging(made: Proposal) -> list[Item]:
     parts = [Item(key, value) for key, value in judging.evaluation.items()]
     items = [Item("evaluation", items=parts)]
     if judging.fairness:
-        items.append(
-            Item(
-                "fairness", judging.fairness, why="fails where a larger gap between groups is shown"
-            )
-        )
+        why_fair = "fails where a larger gap between groups is shown"
+        items.append(Item("fairness", judging.fairness, why=why_fair))
+    elif judging.unfair:
+        items[0].instead = [judging.unfair]
     return [*items, Item("gates", items=gates, why=why, instead=instead)]

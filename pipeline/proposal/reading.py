@@ -65,6 +65,7 @@ class Reading:
         answers: fields by what they say about learning: scores, completion, right answers.
         notes: comments, by the key in `columns` or `mapping`.
         timezone: of times without one.
+        has_zone: whether times name their zone, or are none of a calendar.
     """
 
     look: Look
@@ -77,6 +78,7 @@ class Reading:
     answers: dict[Role, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     timezone: str = "UTC"
+    has_zone: bool = True
 
     @property
     def data(self) -> dict[str, Any]:
@@ -158,13 +160,24 @@ def read_table_of(
         for role in ANSWERS
         if role in names and inputs.names.get(names[role]) in numbers
     }
-    reading.notes = {role.value: explain(roles[role]) for role in KEYS if role in roles}
-    if Role.UNIT not in roles:
-        reading.notes[UNIT] = "no column tells units apart: all of the log is one"
+    _annotate(reading, by_name, roles)
     if Role.EVENT_TYPE in roles:
         seen = by_name[names[Role.EVENT_TYPE]]
         reading.fields.insert(0, Field(EVENT_TYPE, "categorical", f"{seen.distinct:,} different"))
     return reading
+
+
+def _annotate(
+    reading: Reading, by_name: Mapping[str, Profile], roles: Mapping[Role, Guess]
+) -> None:
+    """Says in comments why columns were chosen, and what is doubtful about them."""
+    reading.notes = {role.value: explain(roles[role]) for role in KEYS if role in roles}
+    form = by_name[roles[Role.TIME].column].time
+    if form is not None and form.is_ambiguous:
+        reading.notes[TIME] = "doubtful, look at it: all dates fit with the month first, too"
+    reading.has_zone = by_name[roles[Role.TIME].column].has_zone
+    if Role.UNIT not in roles:
+        reading.notes[UNIT] = "no column tells units apart: all of the log is one"
 
 
 def _is_plain(ways: Mapping[str, Any], columns: Mapping[str, str]) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from components.event_log.record_kinds import kind_of
 from components.platforms.expressions import values_at
 from components.platforms.formats import PLATFORMS, STANDARD, mapping_of
 
@@ -26,8 +27,6 @@ SIGNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 MOST = 0.5  # of the records have to fit
-_ENOUGH = 2 / 3  # of the names of a localized export
-
 
 LOGS = ("log", "report")  # kinds of tables that tell of everything that learners do
 
@@ -78,11 +77,13 @@ def _share_with(frame: pl.DataFrame, paths: Sequence[str]) -> float:
 
 def _kind_of(mapping: EventMapping, header: Sequence[str]) -> tuple[str, str] | None:
     """Returns which of a format's tables has these columns, and that in words."""
-    for name, kind in mapping.kinds.items():
-        if kind.has and {*kind.has} <= {*header}:
-            return name, f"{kind.title}, with the columns {', '.join(kind.has)}"
-        for language, names in kind.languages.items():
-            known = [column for column in names.columns if column in header]
-            if len(known) > _ENOUGH * len(names.columns):
-                return name, f"{kind.title} in {language}, with the columns {', '.join(known)}"
-    return None
+    found = kind_of(header, mapping)
+    if found is None:
+        return None
+    kind, language = found
+    name = next(name for name, one in mapping.kinds.items() if one is kind)
+    if language is None:
+        return name, f"{kind.title}, with the columns {', '.join(kind.has)}"
+    tongue = next(name for name, one in kind.languages.items() if one is language)
+    columns = [column for column in language.columns if column in header]
+    return name, f"{kind.title} in {tongue}, with the columns {', '.join(columns)}"

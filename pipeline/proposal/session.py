@@ -19,7 +19,13 @@ from pipeline.proposal.overview import Overview, read_events, read_outcomes
 from pipeline.proposal.propose import Proposal, propose
 from pipeline.proposal.reading import ANSWERS, Field, Kind, Reading, read_table_of
 from pipeline.proposal.roles import SURE, Guess, roles_of_events
-from pipeline.proposal.tables import OutcomeTable, find_tables, profiles_of, require_columns
+from pipeline.proposal.tables import (
+    SHOWN_COLUMNS,
+    OutcomeTable,
+    find_tables,
+    profiles_of,
+    require_columns,
+)
 from pipeline.proposal.target import Target, sort_columns, target_in
 from pipeline.proposal.words import Role, in_one_spelling
 
@@ -87,10 +93,8 @@ class Wishes:
                 raise MasteryError(
                     f"{flag}: expected one of {', '.join(choices)}, found {value!r}{hint}"
                 )
-        if self.name and not _NAME.fullmatch(self.name):
-            raise MasteryError(
-                f"--name: expected lower-case letters, digits, - and _, found {self.name!r}."
-            )
+        if self.name:
+            _require_name(self.name)
         try:
             check_timezone(self.timezone)
         except ValueError as error:
@@ -125,21 +129,23 @@ def make_proposal(
         if not answer:
             raise MasteryError("Expected the path of a log, found none: mastery init LOG.")
         patterns = (answer,)
+
     tables = find_tables(patterns, wishes.outcomes, format=wishes.format, label=wishes.label)
     events, found, outcomes = tables.events, tables.format, tables.outcomes
     say(f"events    {_describe(events)}")
     say(f"format    {found.format}" + (f": {found.why}" if found.why else ""))
-
     for path in tables.unread:
         say(f"not read  {path}: the log tells of it too")
     if outcomes is not None:
         say(f"outcomes  {_describe(outcomes.look)}")
+
     reading = _reading_of(events, found, wishes, asker, outcomes)
     overview = read_events(reading)
     _require_learners(overview, events)
-    target = _target_of(outcomes, overview, reading, wishes, asker)
+    target = _target_of(outcomes, overview, reading, wishes, asker, say)
 
     name = wishes.name or asker.ask("What shall the model be called?", _name_of(events))
+    _require_name(name)
     out = wishes.out or Path(f"{name}.yaml")
     _relative(reading, target, out.resolve().parent)
     return propose(name, f"{out.stem}.pbtxt", reading, overview, target), out
@@ -153,7 +159,7 @@ def _reading_of(
     outcomes: OutcomeTable | None,
 ) -> Reading:
     if found.format != STANDARD:
-        return _reading_of_platform(look, found, wishes.timezone)
+        return _reading_of_platform(look, found, wishes)
 
     profiles = profiles_of(look)
     require_columns(look, wishes.roles.values())
@@ -167,19 +173,26 @@ def _reading_of(
         chosen = asker.ask(f"{question} ({guess.why})", guess.column, choices)
         if chosen != guess.column:
             roles = roles_of_events(profiles, {**_named(roles, wishes), role: chosen})
-    for role, what, flag in (
-        (Role.LEARNER, "ids of learners", "--learner"),
-        (Role.TIME, "times", "--time"),
-    ):
-        if role not in roles:
-            raise MasteryError(
-                f"{look.files[0].path}: expected a column of {what}, found "
-                f"{', '.join(columns[:30])}; name it with {flag} COLUMN. If a platform wrote the "
-                f"log, say which with --format ({', '.join(PLATFORMS)})."
-            )
+    _require_roles(look, roles)
     of_outcomes = outcomes.names if outcomes is not None and outcomes.says_when else None
     reading = read_table_of(look, profiles, roles, of_outcomes, unit=_name_of(look))
     return replace(reading, timezone=wishes.timezone)
+
+
+def _require_roles(look: Look, roles: Mapping[Role, Guess]) -> None:
+    needed = ((Role.LEARNER, "ids of learners", "--learner"), (Role.TIME, "times", "--time"))
+    for role, what, flag in needed:
+        if role not in roles:
+            raise MasteryError(
+                f"{look.files[0].path}: expected a column of {what}, found "
+                f"{', '.join(look.frame.columns[:SHOWN_COLUMNS])}; name it with {flag} COLUMN. If "
+                f"a platform wrote the log, say which with --format ({', '.join(PLATFORMS)})."
+            )
+
+
+def _require_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise MasteryError(f"--name: expected lower-case letters, digits, - and _, found {name!r}.")
 
 
 def _named(roles: Mapping[Role, Guess], wishes: Wishes) -> dict[Role, str]:
@@ -188,8 +201,8 @@ def _named(roles: Mapping[Role, Guess], wishes: Wishes) -> dict[Role, str]:
     return {**wishes.roles, **answered}
 
 
-def _reading_of_platform(look: Look, found: Recognised, timezone: str) -> Reading:
-    """Returns how a platform's log is read: as its format's mapping says."""
+def _reading_of_platform(look: Look, found: Recognised, wishes: Wishes) -> Reading:
+    """Returns how a platform's log is read: as its format's mapping says, or the user's paths."""
     names = [name for name in mapping_of(found.format).column_names if name not in KEYS]
     kinds = {name: STANDARD_KINDS[name] for name in names if name in STANDARD_KINDS}
     return Reading(
@@ -199,7 +212,8 @@ def _reading_of_platform(look: Look, found: Recognised, timezone: str) -> Readin
         fields=[Field(name, kind) for name, kind in kinds.items()],
         answers={role: role.value for role in ANSWERS if role in names},
         left={name: "not a standard column" for name in names if name not in kinds},
-        timezone=timezone,
+        mapping={role.value: path for role, path in wishes.roles.items()},
+        timezone=wishes.timezone,
     )
 
 
@@ -219,10 +233,13 @@ def _target_of(
     reading: Reading,
     wishes: Wishes,
     asker: Asker,
+    say: Callable[[str], None],
 ) -> Target:
     if outcomes is not None and outcomes.says_when and not wishes.outcome:
         return _given_target(outcomes, overview, reading, asker)
     choice = choose_derivation(overview, reading, outcomes, wishes.outcome)
+    for reason in choice.failed:
+        say(f"no outcome by {reason}")
     wanted = wishes.outcome
     if len(choice.targets) > 1 and not wanted:
         wanted = asker.ask("What is predicted?", next(iter(choice.targets)), [*choice.targets])

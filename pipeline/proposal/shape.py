@@ -11,7 +11,6 @@ import polars as pl
 
 from components.config.data import Splits
 from components.contracts.names import EVENT_TYPE, LEARNER, SPLITS, TIME, UNIT
-from components.event_log.clocks import Clock
 from components.event_log.learners import hash_ids
 from components.event_log.point_in_time import find_windows
 from components.event_log.splits import assign_splits
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.proposal.target import Target
 
 LONGEST = 200  # steps; longer sequences are slow to fit, and say little more
+FEW = 50  # outcomes of a class in a split; with fewer, more learners are held out
 FEW_EVENTS = 10  # of a learner in a unit
 _VOCABULARIES = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
@@ -94,7 +94,7 @@ def _history(overview: Overview) -> tuple[Literal["unit", "learner"], str]:
     several = float((units > 1).mean() or 0)  # type: ignore[arg-type]
     usual = float(by_unit["len"].median() or 0)  # type: ignore[arg-type]
     seen = f"{several:.0%} of the learners have several units, with {usual:.0f} events in each"
-    if overview.clock is not Clock.TIMESTAMP:
+    if overview.per_second is None:
         return "unit", "the clock is the log's own, and may start anew in every unit"
     if several >= 0.5 and usual < FEW_EVENTS:
         return "learner", seen
@@ -118,7 +118,7 @@ def divide(target: Target, share: float) -> tuple[dict[str, int], dict[str, dict
             name: {word: round(known.get((name, word), 0) / share) for word in classes}
             for name in SPLITS
         }
-        if min(count for classes in counts.values() for count in classes.values()) >= 20:
+        if min(count for classes in counts.values() for count in classes.values()) >= FEW:
             return shares, counts
     return shares, counts
 
@@ -148,7 +148,7 @@ def features_of(
         .select(pl.col(TIME).diff().over(LEARNER, UNIT))
         .to_series()
     )
-    if overview.clock is Clock.TIMESTAMP or gaps.drop_nulls().n_unique() > 2:
+    if overview.per_second is not None or gaps.drop_nulls().n_unique() > 2:
         found["time_since_previous"] = (log, "")
     found["time_to_as_of"] = (log, "")
     return found

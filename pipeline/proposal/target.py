@@ -37,7 +37,7 @@ class Target:
         other_labels: the same for the label.
         rows: `learner_id`, `unit_id`, `as_of` and the label as text, of some learners.
         slices: columns of the table to slice by.
-        protected: those of them that are protected.
+        protected: those of them that are protected, with the share of their second largest group.
         left: further columns of the table, and why they are no inputs.
         csv: `data.outcomes_csv`.
         horizon: column with how late is asked, where that is at several moments.
@@ -52,7 +52,7 @@ class Target:
     other_labels: list[str] = field(default_factory=list)
     rows: pl.DataFrame = field(default_factory=pl.DataFrame)
     slices: list[str] = field(default_factory=list)
-    protected: list[str] = field(default_factory=list)
+    protected: dict[str, float] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
     horizon: str = ""
     csv: dict[str, Any] = field(default_factory=dict)
@@ -123,7 +123,8 @@ def _sort_in(profile: Profile, target: Target) -> None:
         return
     few = 2 <= profile.distinct <= MOST_GROUPS and profile.numbers is None
     if match_name(name, Role.PROTECTED) == 1 and 2 <= profile.distinct <= MOST_GROUPS:
-        target.protected.append(name)
+        second = profile.values.filter(profile.values == profile.words[1])
+        target.protected[name] = len(second) / profile.rows
         target.slices.append(name)
     elif match_name(name, Role.PERSON) == 1 or profile.looks_like_a_person:
         target.left[name] = "says who somebody is"

@@ -46,7 +46,7 @@ def write_proposal(
     from components.event_log.log import check_log
 
     schema = path.parent / proposal.schema
-    require_free([path, schema], force=force)
+    require_free(path, force=force)
     config = proposal.config(_absolute(proposal.values, path.resolve().parent))
     text = proposal.text([TITLE])
     try:
@@ -56,7 +56,10 @@ def write_proposal(
         say(f"Wrote {path}; the log has to be mended, or the configuration, before it can be used.")
         raise
 
-    write_text(schema, with_comments(schema_text(config), proposal))
+    inferred = with_comments(schema_text(config), proposal)
+    if not (schema.exists() and schema.read_text(encoding="utf-8") == inferred):
+        require_free(schema, force=force)
+    write_text(schema, inferred)
     write_text(path, text)
     say(f"Wrote {path} and {schema}. Look at both, and then:\n  mastery run --config {path}")
 
@@ -84,17 +87,15 @@ def with_comments(schema: str, proposal: Proposal) -> str:
     return title + "\n".join(lines) + "\n"
 
 
-def require_free(paths: list[Path], *, force: bool) -> None:
+def require_free(path: Path, *, force: bool) -> None:
     """Makes sure that no file is overwritten by accident.
 
     Raises:
-        MasteryError: one exists.
+        MasteryError: it exists.
     """
-    existing = [str(path) for path in paths if path.exists()]
-    if existing and not force:
+    if path.exists() and not force:
         raise MasteryError(
-            f"{' and '.join(existing)} already exists. Choose another file with --out, or "
-            "overwrite it with --force."
+            f"{path} already exists. Choose another file with --out, or overwrite it with --force."
         )
 
 

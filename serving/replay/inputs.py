@@ -20,6 +20,7 @@ from components.contracts.names import AS_OF, EVENT_TYPE, LEARNER, NUM_STEPS, OR
 from components.errors import MasteryError
 from components.event_log.chunks import FILE_SHIFT, number_of
 from components.event_log.clocks import Clock, to_clock
+from components.event_log.known_outcomes import derive_outcomes
 from components.event_log.log import TableRead, read_files, read_moment
 from components.event_log.log_spec import LogSpec, question_spec
 from components.event_log.point_in_time import find_windows, with_gaps
@@ -128,7 +129,8 @@ class LearnerLog:
             raise MasteryError(f"the log has no event of the learner {learner}.")
         self._context = None
         if self._spec.outcome_columns:
-            self._context = self._read_context(learner, tables or chosen.fill(data.outcome_files))
+            given = None if data.derived is not None else chosen.fill(data.outcome_files)
+            self._context = self._find_context(learner, tables or given)
 
     def moment(self, text: str) -> Any:
         """Returns a moment in the log's clock.
@@ -206,17 +208,29 @@ class LearnerLog:
         names = [NUM_STEPS, *config.context, *config.prior.group_by, *self._spec.features]
         return [*dict.fromkeys(names)]
 
-    def _read_context(self, learner: str, tables: Sequence[str]) -> pl.DataFrame:
+    def _find_context(self, learner: str, tables: Sequence[str] | None) -> pl.DataFrame:
         """Returns the learner's rows of columns that the model reads besides events."""
+        if tables:
+            return self._read_context(learner, tables)
+        derived = pl.concat(derive_outcomes(self._config))
+        mine = derived.filter(pl.col(LEARNER) == learner).with_columns(pl.lit("").alias(LEARNER))
+        columns = self._spec.outcome_columns
+        return mine.select(LEARNER, UNIT, AS_OF, *columns).cast(self._types())  # type: ignore[arg-type]
+
+    def _types(self) -> dict[str, Any]:
+        spec = self._spec
+        return {
+            name: pl.String() if spec.inputs[name] == "categorical" else pl.Float32()
+            for name in spec.outcome_columns
+        }
+
+    def _read_context(self, learner: str, tables: Sequence[str]) -> pl.DataFrame:
         spec = self._spec
         found = find_files("learners", tables)
         raise_if_any(found.problems)
         read = read_files(learners_table(spec, found.files[0]), found)
         raise_if_any(merge_tallies(read.tallies).problems)
-        types: dict[str, Any] = {
-            name: pl.String() if spec.inputs[name] == "categorical" else pl.Float32()
-            for name in spec.outcome_columns
-        }
+        types = self._types()
         chunks = []
         for chunk in read.chunks:
             mine = chunk.filter(pl.col(LEARNER) == learner)

@@ -15,7 +15,7 @@ from components.config.root import Config
 from components.errors import LogError, MasteryError
 from components.example_gen.examples import examples_from_log
 from components.simulator.simulate import simulate
-from pipeline import convert as converting
+from pipeline import table_writer
 from pipeline.convert import Request, convert
 from tests.pipeline.cli.typed import mastery
 
@@ -57,14 +57,29 @@ def events(tmp_path: Path) -> Path:
     return path
 
 
-def configure(folder: Path, events: Path, outcomes: Path, **data: Any) -> Config:
+MASTERY = {"column": "mastery", "classes": ["not_mastered", "partial", "proficient"]}
+ACTIVITY = {"column": "activity", "classes": ["inactive", "active"]}
+INACTIVITY = {"derive": "inactivity", "at": ["3d", "7d"], "window": "3d"}
+
+
+def configure(
+    folder: Path,
+    events: Path,
+    outcomes: Path | dict[str, Any],
+    *,
+    label: Any = MASTERY,
+    **data: Any,
+) -> Config:
     document = {
         "name": "log",
         "data": {
-            "events": str(events), "outcomes": str(outcomes), "max_cold_start_share": 0.2, **data,
+            "events": str(events),
+            "outcomes": outcomes if isinstance(outcomes, dict) else str(outcomes),
+            "max_cold_start_share": 0.2,
+            **data,
         },
         "schema": "schema.pbtxt",
-        "label": {"column": "mastery", "classes": ["not_mastered", "partial", "proficient"]},
+        "label": label,
         "gates": [{"metric": "f1_macro", "min": 0.5}],
         "steps": {
             "max_steps": 32,
@@ -151,7 +166,7 @@ def test_numbers_of_a_clock_stay_numbers(tmp_path: Path) -> None:
 
 
 def test_many_row_groups_keep_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(converting, "GROUP_ROWS", 10)
+    monkeypatch.setattr(table_writer, "GROUP_ROWS", 10)
     for part in range(8):
         rows = (f"a,x,2026-01-05T08:{part:02}:{row:02}Z,quiz" for row in range(7))
         text = "\n".join(["learner_id,unit_id,time,event_type", *rows])
@@ -210,7 +225,7 @@ def test_an_interruption_leaves_nothing_behind(
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(converting._Writer, "_flush", interrupt)
+    monkeypatch.setattr(table_writer.TableWriter, "flush", interrupt)
     with pytest.raises(KeyboardInterrupt):
         convert(request, out, overwrite=True)
 
@@ -271,3 +286,30 @@ def test_a_log_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
 
     with pytest.raises(LogError, match=r"left out: 1 entities, which are not events"):
         convert(Request.of_format("caliper", [str(path)]), tmp_path / "table")
+
+
+def test_derived_outcomes_are_a_table_too(log: Path, tmp_path: Path) -> None:
+    events = log / LOGS[log.name]
+    original = configure(tmp_path, events, INACTIVITY, label=ACTIVITY, format=log.name)
+
+    converted = convert(Request.of(original), tmp_path / "table")
+
+    assert f"outcomes  {converted.outcomes:>12,}   derived" in converted.describe()
+    table = configure(
+        tmp_path, converted.path, converted.path.with_name("outcomes.parquet"), label=ACTIVITY,
+        dwell_cap_seconds=1800,
+    )  # fmt: skip
+    examples = [*examples_from_log(original)]
+    assert len(examples) == converted.outcomes
+    assert [*examples_from_log(table)] == examples
+
+
+def test_neither_table_is_there_if_nothing_can_be_derived(tmp_path: Path, log: Path) -> None:
+    events = log / LOGS[log.name]
+    never = {**INACTIVITY, "at": ["900d"]}
+    config = configure(tmp_path, events, never, label=ACTIVITY, format=log.name)
+
+    with pytest.raises(LogError, match="at least one"):
+        convert(Request.of(config), tmp_path / "table")
+
+    assert not (tmp_path / "table").exists()

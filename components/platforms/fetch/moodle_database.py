@@ -214,7 +214,8 @@ class MoodleDatabase:
                 for join in wanted.joins
                 if tables.has_table(self._prefix + join.table)
             }
-        if missing := [name for name in ("id", "userid", wanted.time) if name not in own]:
+        needed = ["id", "userid", wanted.time, *(["courseid"] if wanted.only_in_courses else [])]
+        if missing := [name for name in needed if name not in own]:
             raise FetchError(
                 f"{self.origin}: expected the table {self._prefix}{wanted.name} with "
                 f"{' and '.join(missing)}, found {shorten(', '.join(sorted(own)), 200)}. "

@@ -16,7 +16,6 @@ from components.event_log.problems import Problem
 from components.event_log.readers import read_chunks
 
 if TYPE_CHECKING:
-    from components.config.mapping import EventMapping
     from components.event_log.column_kinds import Table
     from components.event_log.log_spec import LogSpec
     from components.event_log.sources import LogFile
@@ -59,7 +58,7 @@ class ActivityColumns:
             MasteryError: a column that was given is not there.
         """
         ends = {files[0], files[-1]}
-        headers = [header for file in ends if (header := _header(file, spec.mapping))]
+        headers = [header for file in ends if (header := _header(file, spec))]
         if not headers:
             return {}
         common = [name for name in headers[0] if all(name in header for header in headers)]
@@ -83,9 +82,9 @@ class ActivityColumns:
         return found
 
 
-def _header(file: LogFile, mapping: EventMapping | None) -> Sequence[str]:
+def _header(file: LogFile, spec: LogSpec) -> Sequence[str]:
     """Returns the columns of a file; none if it cannot be read, which reading it explains."""
-    chunk = next(iter(read_chunks(file, [], mapping)), None)
+    chunk = next(iter(read_chunks(file, [], spec.mapping, spec.csv)), None)
     return [] if chunk is None or isinstance(chunk, Problem) else chunk.header
 
 

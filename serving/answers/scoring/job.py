@@ -263,7 +263,7 @@ class Job:
 def learners_table(spec: LogSpec, file: LogFile) -> Table:
     """Returns the columns of a table of learners: like outcomes, but for what it does not have."""
     table = outcomes_table(spec)
-    chunk = next(iter(read_chunks(file, [])), None)
+    chunk = next(iter(read_chunks(file, [], csv=spec.outcomes_csv)), None)
     header = getattr(chunk, "header", [])
     left_out = {spec.label.column} - {*spec.outcome_columns}
     left_out |= {name for name in (UNIT, AS_OF) if table.source(name) not in header}

@@ -95,9 +95,9 @@ def test_another_grade_is_named_with_its_line(
 def test_numbers_are_cut_where_they_are_written(
     derive: Derive, table: Callable[[str], str]
 ) -> None:
-    rows = [f"l{number},{0.7 if number % 2 else 0.69},{number}" for number in range(40)]
+    rows = [f"l{number},{0.3 if number % 2 else 0.29},{number}" for number in range(40)]
     path = table("\n".join(["learner_id,points,age", *rows, ""]))
-    config = derive(derive="grade", at=2, until=9, table=path, column="points", cuts=[0.7])
+    config = derive(derive="grade", at=2, until=9, table=path, column="points", cuts=[0.3])
     classes = dict(pl.concat(derive_outcomes(config)).select("learner_id", "grade").iter_rows())
     assert classes == {f"l{number}": GRADES[number % 2] for number in range(40)}
 

@@ -17,7 +17,7 @@ from components.event_log.jsonl_reader import read_jsonl
 from components.event_log.problems import Problem
 from components.event_log.sources import LogFile
 
-LOGGER = r"[\w<\[][^{\"\n]*[ \t](?=\{)"
+LOGGER = r"[\w<\[][^{\"\n]*[ \t]"
 
 Read = Callable[..., tuple[pl.DataFrame, list[int], list[str]]]
 
@@ -136,6 +136,13 @@ def test_odd_keys_do_not_hide_other_fields(read_nested: Read) -> None:
         frame, _, problems = read_nested(line, "event")
         assert problems == []
         assert frame["event"].str.json_path_match("$.id").to_list() == ["v"]
+
+
+def test_keys_with_quotes_may_be_read(read_nested: Read) -> None:
+    line = json.dumps({"o'clock": {"text": "\\", "id": "v"}, "a b": ["\\"]}).encode()
+    frame, _, _ = read_nested(line, "o'clock", "a b")
+    assert frame["o'clock"].str.json_path_match("$.id").to_list() == ["v"]
+    assert json.loads(frame["a b"][0]) == ["\\"]
 
 
 def test_a_very_long_line(read_nested: Read) -> None:

@@ -269,7 +269,7 @@ def test_caliper_1_0(tmp_path: Path) -> None:
 def test_the_events_of_open_edx_caliper_tracking(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Reads the 163 events (Caliper 1.1) that the package `openedx-caliper-tracking` ships."""
+    """Reads the 165 records (Caliper 1.1) that the package `openedx-caliper-tracking` ships."""
     package = unpacked(
         request.config.cache.mkdir("openedx-caliper-tracking"),
         "openedx-caliper-tracking==0.14.3",

@@ -8,51 +8,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
+from components.config.data import Data
 from components.config.mapping import EventMapping
-from components.event_log.problems import Hint, Problem, merge_hints
-from components.event_log.readers import read_chunks
 from components.event_log.sources import find_files
 from components.platforms.formats import mapping_of
-from tests.samples import unpacked
+from tests.components.platforms.tracking_logs import (
+    BLOCK,
+    COURSE,
+    Record,
+    browser,
+    filled,
+    read_file,
+    server,
+)
 
-COURSE = "course-v1:Org+Course+Run"
-BLOCK = "block-v1:Org+Course+Run+type@%s+block@b1"
-PAGE = f"https://lms.example.org/courses/{COURSE}/courseware/week1/"
-COLUMNS = [
-    "learner_id", "unit_id", "time", "event_type", "component", "dwell_seconds", "completed",
-    "correct", "score", "playback_speed",
-]  # fmt: skip
-
-Record = dict[str, Any]
 Read = Callable[..., tuple[list[Record], dict[str, int], list[str]]]
-
-
-def server(kind: str, event: Any = None, /, **members: Any) -> Record:
-    """Returns a record of the server; `context` is added to what it usually is."""
-    context = {"user_id": 7, "course_id": COURSE, "org_id": "Org", **members.pop("context", {})}
-    record = {
-        "name": kind,
-        "event_type": kind,
-        "event_source": "server",
-        "username": "ada",
-        "context": context,
-        "event": {} if event is None else event,
-        "time": "2024-05-01T08:00:00.123456+00:00",
-        "agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-        "host": "lms.example.org",
-        "referer": PAGE,
-        "page": None,
-    }
-    return {**record, **members}
-
-
-def browser(kind: str, event: Any = None, /, **members: Any) -> Record:
-    """Returns a record of the browser, whose event is text."""
-    text = event if isinstance(event, str) else json.dumps(event or {})
-    return server(kind, text, **{"event_source": "browser", "page": PAGE, **members})
 
 
 @pytest.fixture
@@ -67,32 +39,6 @@ def read(tmp_path: Path) -> Read:
         return read_file(path, mapping)
 
     return read_records
-
-
-def read_file(
-    path: Path, mapping: EventMapping | None = None
-) -> tuple[list[Record], dict[str, int], list[str]]:
-    mapping = mapping or mapping_of("open_edx")
-    (file,) = find_files("events", [str(path)], mapping).files
-    rows: list[Record] = []
-    hints: list[Hint] = []
-    problems = []
-    for chunk in read_chunks(file, COLUMNS, mapping):
-        if isinstance(chunk, Problem):
-            problems.append(str(chunk).replace(f"{path.parent}/", ""))
-            continue
-        missing = [pl.lit(None).alias(name) for name in COLUMNS if name not in chunk.frame.columns]
-        rows += chunk.frame.with_columns(missing).to_dicts()
-        hints += chunk.hints
-    reasons = merge_hints(hints)
-    left_out = {hint.text.removeprefix("records left out, "): hint.count for hint in reasons}
-    return rows, left_out, problems
-
-
-def filled(row: Record) -> Record:
-    """Returns an event's values, without its keys and time."""
-    keys = ("learner_id", "unit_id", "time")
-    return {name: value for name, value in row.items() if value is not None and name not in keys}
 
 
 def test_an_answer_is_told_by_the_server_only(read: Read) -> None:
@@ -273,6 +219,25 @@ def test_another_log(read: Read) -> None:
     assert "is data.format right? data.mapping says where values are found" in problem
 
 
+def test_a_log_of_a_web_server(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    path.write_text('127.0.0.1 - - [01/May/2024] "GET /a?b={1} HTTP/1.1" 200\n' * 3)
+    rows, _, (problem,) = read_file(path)
+    assert rows == []
+    assert problem.startswith(
+        "access.log, line 1: expected a JSON object in UTF-8 on each line, found '127.0.0.1 - - "
+    )
+
+
+def test_a_log_by_the_names_of_users(read: Read) -> None:
+    names = {"learner_id": ["username", "context.username"]}
+    config = Data.model_validate(
+        {"events": "t", "outcomes": "o", "format": "open_edx", "mapping": names}
+    )
+    rows, _, _ = read(browser("page_close"), mapping=config.event_mapping)
+    assert [row["learner_id"] for row in rows] == ["ada"]
+
+
 def test_rotated_files_are_found_with_the_format_only(tmp_path: Path) -> None:
     line = f"{json.dumps(browser('page_close'))}\n".encode()
     names = ["tracking.log", "tracking.log-20240501", "tracking_7.log.1", "Events-2024.LOG"]
@@ -291,111 +256,3 @@ def test_rotated_files_are_found_with_the_format_only(tmp_path: Path) -> None:
 
     (problem,) = find_files("events", [str(tmp_path)]).problems
     assert "is it a platform's log? data.format says of which" in str(problem)
-
-
-SAMPLES = {
-    "book": "bookmark",
-    "edx.bookmark.added": "bookmark",
-    "edx.certificate.created": "certificate",
-    "edx.course.enrollment.activated": "enrolment",
-    "edx.course.enrollment.deactivated": "unenrolment",
-    "edx.course.student_notes.added": "note",
-    "edx.done.toggled(server)": "completion",
-    "edx.drag_and_drop_v2.item.dropped": "exercise_step",
-    "edx.forum.searched": "forum",
-    "edx.forum.thread.created": "forum",
-    "edx.grades.problem.submitted": "exercise",
-    "edx.problem.hint.demandhint_displayed": "hint",
-    "edx.special_exam.timed.attempt.submitted": "exam",
-    "edx.ui.lms.sequence.next_selected": "navigation",
-    "edx.video.closed_captions.shown": "transcript",
-    "load_video": "video_load",
-    "openassessmentblock.create_submission": "assignment",
-    "page_close": "page_close",
-    "pause_video": "video_pause",
-    "play_video": "video",
-    "problem_check(server)": "exercise",
-    "reset_problem": "exercise_reset",
-    "save_problem_success": "exercise",
-    "seek_video": "video_seek",
-    "seq_goto": "navigation",
-    "seq_next": "navigation",
-    "show_transcript": "transcript",
-    "showanswer": "solution",
-    "speed_change_video": "video_speed",
-    "stop_video": "video_end",
-    "textbook.pdf.page.scrolled": "reading",
-    "ubc.peer_instruction.original_submitted": "exercise_step",
-    "xblock.poll.submitted": "poll",
-    # What is left out, with the reason.
-    "edx.cohort.created": "staff",
-    "edx.done.toggled(browser)": "answers told twice",
-    "edx.drag_and_drop_v2.loaded": "without a type of event",
-    "edx.grades.problem.rescored(v2)": "staff",
-    "edx.special_exam.timed.created": "staff",
-    "edx.ui.lms.link_clicked": "without a type of event",
-    "edx.user.login(edx)": "without a learner",
-    "edx.user.settings.viewed": "without a unit",
-    "openassessmentblock.staff_assess": "staff",
-    "problem_check(browser)": "answers told twice",
-    "problem_graded": "answers told twice",
-    "problem_save": "answers told twice",
-    "problem_show": "answers told twice",
-}
-
-
-def test_real_records_of_each_kind(read: Read, request: pytest.FixtureRequest) -> None:
-    package = unpacked(
-        request.config.cache.mkdir("openedx-caliper-tracking"),
-        "openedx-caliper-tracking==0.14.3",
-        "88dc3989cb8b31f16418159877379dc6e5d69384e2b5a24521b560e0b5e0535b",
-        options=("--only-binary=:all:", "--python-version=27", "--implementation=py", "--abi=none"),
-    )
-    folder = package / "openedx_caliper_tracking" / "tests" / "current"
-    records = {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(folder.glob("*.json"))
-    }
-    assert len(records) == 165
-    mapping = mapping_of("open_edx").laid_over({}, {"test accounts": None}, {}, {})  # it has "edx"
-
-    found = {}
-    for name in SAMPLES:
-        rows, left_out, problems = read(records[name], mapping=mapping)
-        assert problems == []
-        (found[name],) = [*(row["event_type"] for row in rows), *left_out]
-    assert found == SAMPLES
-
-    rows, left_out, problems = read(*records.values(), mapping=mapping)
-    assert len(rows) + sum(left_out.values()) == len(records)
-    assert problems == []
-    assert {row["playback_speed"] for row in rows} == {None, "0.75"}
-    assert "605.734101" in {row["dwell_seconds"] for row in rows}
-    assert all(row["learner_id"].isdecimal() for row in rows)
-    assert all(row["unit_id"].startswith("course-v1:") for row in rows)
-
-
-def test_a_real_log_with_a_logger_s_lines(request: pytest.FixtureRequest) -> None:
-    package = unpacked(
-        request.config.cache.mkdir("edx-event-routing-backends"),
-        "edx-event-routing-backends==10.1.0",
-        "11e375c1051a28b3126046fe2a6793b1773022c77a14c606e5d077a17cc6907c",
-        options=("--no-binary=:all:", "--ignore-requires-python"),
-    )
-    (source,) = package.rglob("commands/tests/fixtures/tracking.log")
-    rows, left_out, problems = read_file(source)
-    assert [filled(row) for row in rows] == [
-        {
-            "event_type": "exercise",
-            "component": "932e6f2ce8274072a355a94560216d1a",
-            "completed": "1",
-            "correct": "1",
-            "score": "1.0",
-        }
-    ]
-    assert left_out == {"answers told twice": 3, "grades computed anew": 5, "requests of pages": 1}
-    (problem,) = problems  # two lines that are broken on purpose
-    assert problem.startswith(
-        "tracking.log, line 3: expected a JSON object in UTF-8 on each line, found "
-    )
-    assert problem.endswith("; also in line 11")

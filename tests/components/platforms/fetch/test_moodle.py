@@ -12,38 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.config.fetch import DAY, Fetch, FetchFolder, fetch_folder
-from components.errors import MasteryError
+from components.config.fetch import DAY
+from components.event_log.chunks import Chunk
+from components.event_log.readers import read_chunks
+from components.event_log.sources import find_files
 from components.platforms.fetch import moodle_database, table_files
 from components.platforms.fetch.fetch import fetch_events
-from components.platforms.fetch.moodle_database import MoodleDatabase, open_moodle
 from components.platforms.fetch.progress import FetchError, FetchProgress
-from tests.moodle import Moodle
+from components.platforms.formats import mapping_of
+from tests.moodle import LATE, LOG, Moodle, fetched, rows_in
+from tests.moodle import settings_of as data
 
-LOG = "logstore_standard_log"
 NOW = int(time.time())
-LATE = 600  # seconds; rows come at most so late
-
-
-@pytest.fixture(autouse=True)
-def address(moodle: Moodle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MOODLE", moodle.url)
-
-
-def data(folder: Path, **fetch: Any) -> tuple[Fetch, FetchFolder]:
-    settings = {"database_env": "MOODLE", "overlap_seconds": LATE, **fetch}
-    return Fetch(**settings), fetch_folder(str(folder))
-
-
-def fetched(folder: Path, table: str = LOG, **fetch: Any) -> pl.DataFrame:
-    """Fetches, and returns all rows of a table's files."""
-    [*fetch_events(*data(folder, **fetch))]
-    return rows_in(folder, table)
-
-
-def rows_in(folder: Path, table: str = LOG) -> pl.DataFrame:
-    files = sorted(folder.rglob(f"{table}-*.parquet"))
-    return pl.concat([pl.read_parquet(file) for file in files]) if files else pl.DataFrame()
 
 
 def test_every_table_with_what_is_joined(moodle: Moodle, tmp_path: Path) -> None:
@@ -251,81 +231,6 @@ def test_two_fetches_at_once(moodle: Moodle, tmp_path: Path) -> None:
     assert rows_in(tmp_path)["id"].to_list() == [*range(1, 400)]
 
 
-def test_writing_is_impossible(moodle: Moodle, tmp_path: Path) -> None:
-    moodle.log((1, NOW))
-    with (
-        open_moodle(data(tmp_path)[0]) as database,
-        pytest.raises(FetchError, match=r"(?i)read.only"),
-        database.reading() as connection,
-    ):
-        connection.exec_driver_sql("DELETE FROM mdl_logstore_standard_log")
-    assert fetched(tmp_path)["id"].to_list() == [1]
-
-
-def test_the_platform_need_not_wait(
-    moodle: Moodle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between two queries a fetch holds no lock: a table can be changed, even dropped."""
-    moodle.log((1, NOW), (60_000, NOW), (120_000, NOW))
-    read, ranges = MoodleDatabase.read, []
-
-    def upgrading(self: MoodleDatabase, *given: Any) -> pl.DataFrame:
-        rows = read(self, *given)
-        ranges.append(given[2])
-        kind = "lock_timeout = '5s'" if "postgresql" in moodle.url else "lock_wait_timeout = 5"
-        with moodle.engine.begin() as connection:
-            connection.exec_driver_sql(f"SET {kind}")
-            connection.exec_driver_sql(
-                f"ALTER TABLE mdl_logstore_standard_log ADD COLUMN added{len(ranges)} integer"
-            )
-        return rows
-
-    monkeypatch.setattr(MoodleDatabase, "read", upgrading)
-    assert fetched(tmp_path, tables=[LOG])["id"].to_list() == [1, 60_000, 120_000]
-    assert len(ranges) == 3
-
-
-def test_a_query_that_takes_too_long_is_ended(moodle: Moodle, tmp_path: Path) -> None:
-    sleep = (
-        "SELECT pg_sleep(20)" if "postgresql" in moodle.url else "SELECT SLEEP(20) FROM mdl_quiz"
-    )
-    moodle.insert("quiz", {"id": 1, "course": 2})
-    settings, _ = data(tmp_path, timeout_seconds=0.2)
-    with (
-        open_moodle(settings) as database,
-        pytest.raises(FetchError, match=r"data\.fetch\.timeout_seconds \(0\.2\)"),
-        database.reading() as connection,
-    ):
-        connection.exec_driver_sql(sleep)
-
-
-def test_a_table_that_this_moodle_lacks(moodle: Moodle, tmp_path: Path) -> None:
-    moodle.run("DROP TABLE mdl_h5pactivity_attempts")
-    moodle.run("ALTER TABLE mdl_quiz_attempts DROP COLUMN uniqueid")
-    moodle.insert("quiz_attempts", {"quiz": 1, "userid": 3, "timemodified": NOW})
-    lines = [*fetch_events(*data(tmp_path))]
-    assert lines[-1].split(maxsplit=1) == ["h5pactivity_attempts", "not in this Moodle"]
-    assert rows_in(tmp_path, "quiz_attempts")["uniqueid"].to_list() == [None]
-
-
-@pytest.mark.usefixtures("moodle")
-def test_a_wrong_prefix(tmp_path: Path) -> None:
-    text = rf"expected the table m_{LOG}, found mdl_{LOG}\. Set data\.fetch\.prefix"
-    with pytest.raises(MasteryError, match=text):
-        fetched(tmp_path, prefix="m_")
-
-
-def test_no_error_holds_the_password(
-    moodle: Moodle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kind = "postgresql" if "postgresql" in moodle.url else "mysql"
-    for address in (f"{kind}://me:s3cret@127.0.0.1:1/db", "oracle://me:s3cret@h/db", "s3cret", ""):
-        monkeypatch.setenv("MOODLE", address)
-        with pytest.raises(FetchError, match="MOODLE") as caught:
-            fetched(tmp_path / kind)
-        assert "s3cret" not in str(caught.value)
-
-
 def test_a_folder_of_another_platform(
     moodle: Moodle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,3 +254,46 @@ def test_a_file_that_was_damaged_is_named(moodle: Moodle, tmp_path: Path) -> Non
     file.unlink()
     (tmp_path / FetchProgress.FILE).unlink()
     assert fetched(tmp_path)["id"].to_list() == [1, 2]
+
+
+def test_read_by_the_format(moodle: Moodle, tmp_path: Path) -> None:
+    """What is fetched is what the format `moodle` reads, with one name for each activity."""
+    moodle.insert("modules", {"id": 16, "name": "quiz"})
+    moodle.insert("course_modules", {"id": 12, "course": 2, "module": 16, "instance": 7})
+    moodle.insert("quiz", {"id": 7, "course": 2, "sumgrades": 8, "grade": 10})
+    moodle.log(
+        (1, NOW), (2, NOW + 1), eventname="\\mod_quiz\\event\\course_module_viewed",
+        component="mod_quiz", contextinstanceid=12,
+    )  # fmt: skip
+    moodle.insert(
+        "quiz_attempts",
+        {"quiz": 7, "userid": 3, "state": "finished", "sumgrades": 6, "timestart": NOW,
+         "timefinish": NOW + 60, "timemodified": NOW + 60},
+    )  # fmt: skip
+    moodle.insert("grade_items", {"id": 5, "courseid": 2, "itemtype": "mod", "itemmodule": "quiz",
+                                  "iteminstance": 7})  # fmt: skip
+    moodle.insert(
+        "grade_grades", {"itemid": 5, "userid": 3, "finalgrade": 75, "timemodified": NOW + 61}
+    )
+    moodle.insert(
+        "course_modules_completion",
+        {"coursemoduleid": 12, "userid": 3, "completionstate": 1, "timemodified": NOW + 62},
+    )
+    [*fetch_events(*data(tmp_path))]
+
+    wanted = ["learner_id", "unit_id", "event_type", "component", "score"]
+    rows: list[tuple[Any, ...]] = []
+    for file in find_files("events", [str(tmp_path)]).files:
+        for chunk in read_chunks(file, wanted, mapping_of("moodle")):
+            assert isinstance(chunk, Chunk), chunk
+            known = [name if name in chunk.frame.columns else None for name in wanted]
+            rows += chunk.frame.select(
+                pl.col(name) if name else pl.lit(None) for name in known
+            ).rows()
+    assert {row[:2] for row in rows} == {("3", "2")}
+    assert {row[3] for row in rows} == {"quiz/12"}
+    scores = sorted((row[2], row[4]) for row in rows if row[4] is not None)
+    assert [(kind, float(score)) for kind, score in scores] == [
+        ("grade", 0.75), ("quiz_attempt", 0.75),
+    ]  # fmt: skip
+    assert len(rows) == 5

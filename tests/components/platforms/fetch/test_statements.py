@@ -16,7 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from components.config import Config
 from components.config.fetch import DAY, Fetch, FetchFolder, fetch_folder
+from components.contracts.left_out import LeftOutList
+from components.event_log.log import read_files
+from components.event_log.log_spec import LogSpec
+from components.event_log.sources import find_files
+from components.event_log.tables import events_table
 from components.platforms.fetch import record_store, statements
 from components.platforms.fetch.fetch import fetch_events
 from components.platforms.fetch.progress import FetchError, FetchProgress
@@ -322,3 +328,35 @@ def test_a_real_store(ralph: ralphs.Ralph, tmp_path: Path, monkeypatch: pytest.M
     found = statements_in(tmp_path)
     assert {item["id"] for item in found} == {item["id"] for item in ralph.statements()}
     assert len(found) == before + 40
+
+
+def test_learners_who_are_left_out(store: Store, tmp_path: Path) -> None:
+    """A list of ids, as the mapping makes them, works for what a platform wrote."""
+    store.add(*range(6))
+    fetched(tmp_path / "log", store)
+    path = tmp_path / "left-out.json"
+    path.write_text(LeftOutList.empty().adding(["u2", "u4"], "opted out").to_json())
+    values: dict[str, Any] = {
+        "name": "a",
+        "data": {
+            "events": [str(tmp_path / "log")],
+            "outcomes": ["o.csv"],
+            "format": "xapi",
+            "mapping": {
+                "learner_id": "actor.account.name",
+                "unit_id": {"constant": "unit"},
+                "event_type": {"constant": "exercise"},
+            },
+            "left_out": str(path),
+        },
+        "schema": "a.pbtxt",
+        "label": {"column": "label", "classes": ["no", "yes"]},
+        "steps": {"features": {"event_type": {"type": "categorical"}}},
+        "gates": [{"metric": "f1_macro", "min": 0.1}],
+    }
+    spec = LogSpec.of(Config.model_validate(values))
+    found = find_files("events", [str(tmp_path / "log")], spec.mapping)
+    read = read_files(events_table(spec), found)
+    assert {name for chunk in read.chunks for name in chunk["learner_id"]} == {
+        "u0", "u1", "u3", "u5",
+    }  # fmt: skip
