@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import glob
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -20,7 +18,6 @@ from pydantic import (
     model_validator,
 )
 
-from components.command.suggest import did_you_mean
 from components.config.csv_dialect import CsvDialect
 from components.config.emotions import EmotionReason
 from components.config.fetch import Fetch, fetch_folder
@@ -34,16 +31,11 @@ from components.config.section import (
     Section,
     integers_as_digits,
 )
+from components.config.spans import NEWEST, PLACEHOLDER, SpanKind, parse_span, span_kind
 from components.config.value_sources import Source, as_sources
 from components.platforms.formats import PLATFORMS, STANDARD, mapping_of
 
-PLACEHOLDER = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(:\d+)?\}")
-NEWEST = "newest"
 DWELL_CAP = 1800.0  # seconds; half an hour without an event is a break
-EPOCH = date(1970, 1, 1)  # TFX numbers the spans of dates by the days since
-SpanKind = Literal["number", "date"]
-
-_LAST = re.compile(r"last: *(\d+)")
 
 
 class Columns(Section):
@@ -368,111 +360,6 @@ class Label(Section):
                 "classes", f"expected two or more different names, found {self.classes}"
             )
         return self
-
-
-@dataclass(frozen=True)
-class SpanChoice:
-    """Which spans are read: the newest `last` of them, or the one that is `given`.
-
-    Attributes:
-        last: how many.
-        given: a date, or the number of a span; for patterns with dates a number counts days since
-            1970, as in TFX.
-    """
-
-    last: int = 1
-    given: date | int | None = None
-
-    @property
-    def number(self) -> int | None:
-        """The number that TFX gives the span."""
-        return number_of(self.given) if isinstance(self.given, date) else self.given
-
-    def __str__(self) -> str:
-        """Returns the text that `parse_span` reads, the same for all ways to write a choice."""
-        if self.given is not None:
-            return str(self.given)
-        return NEWEST if self.last == 1 else f"last:{self.last}"
-
-
-def parse_span(value: object) -> SpanChoice:
-    """Reads `newest`, a date, a number, `last:7`, or the mapping `{last: 7}`.
-
-    >>> parse_span("2026-11-20")
-    SpanChoice(last=1, given=datetime.date(2026, 11, 20))
-    >>> str(parse_span({"last": 7}))
-    'last:7'
-
-    Raises:
-        ValueError: it is another value; the text lists what is accepted.
-    """
-    if type(value) is date:  # not a datetime, which is a date too
-        return SpanChoice(given=value)
-    if isinstance(value, Mapping) and set(value) == {"last"}:
-        value = f"last:{value['last']}"
-
-    is_text = isinstance(value, str | int) and not isinstance(value, bool)
-    text = str(value).strip() if is_text else ""
-    if text == NEWEST:
-        return SpanChoice()
-    if (window := _LAST.fullmatch(text)) and int(window[1]) > 0:
-        return SpanChoice(last=int(window[1]))
-    if text.isdecimal():
-        return SpanChoice(given=int(text))
-    try:
-        return SpanChoice(given=date.fromisoformat(text if "-" in text else ""))
-    except ValueError:
-        raise ValueError(
-            "expected newest, a date such as 2026-11-20, a number, or last: 7 (as text last:7), "
-            f"found {value!r}{did_you_mean(text, [NEWEST])}"
-        ) from None
-
-
-def span_kind(pattern: str) -> SpanKind | None:
-    """Returns whether a pattern's placeholders match a number or a date; None without any.
-
-    >>> span_kind("logs/{YYYY}-{MM}-{DD}/events.csv"), span_kind("logs/events.csv")
-    ('date', None)
-
-    Raises:
-        ValueError: the placeholders are not those of one span.
-    """
-    names = [match[1] for match in PLACEHOLDER.finditer(pattern)]
-    spans = sorted(name for name in names if name != "VERSION")
-    if names.count("VERSION") <= 1:
-        if not names:
-            return None
-        if spans == ["SPAN"]:
-            return "number"
-        if spans == ["DD", "MM", "YYYY"]:
-            return "date"
-
-    found = " and ".join(f"{{{name}}}" for name in names)
-    raise ValueError(
-        "expected one {SPAN}, or one each of {YYYY}, {MM} and {DD}, with or without one {VERSION}; "
-        f"found {found} in {pattern}"
-    )
-
-
-def number_of(day: date) -> int:
-    """Returns TFX's number for the span of a date."""
-    return (day - EPOCH).days
-
-
-def name_of(number: int, kind: SpanKind) -> str:
-    """Returns what people call a span: its date, or its number."""
-    return (EPOCH + timedelta(days=number)).isoformat() if kind == "date" else str(number)
-
-
-def describe_spans(names: Sequence[str]) -> str:
-    """Returns the names of spans as a short text.
-
-    >>> describe_spans(["2026-11-19", "2026-11-20"])
-    '2026-11-19 to 2026-11-20 (2 spans)'
-    """
-    if len(names) > 1:
-        return f"{names[0]} to {names[-1]} ({len(names)} spans)"
-    return names[0] if names else ""
 
 
 def absolute_pattern(pattern: str, folder: Path) -> str:

@@ -76,12 +76,12 @@ class Source(Section):
     @model_validator(mode="before")
     @classmethod
     def _path_alone(cls, value: Any) -> Any:
-        return {"from": value} if isinstance(value, str) else value
-
-    @field_validator("constant", "over", "when", "unless", "values", mode="before")
-    @classmethod
-    def _text(cls, value: Any) -> Any:
-        return as_texts(value)
+        if isinstance(value, str):
+            return {"from": value}
+        if not isinstance(value, dict):
+            return value
+        texts = ("constant", "over", "when", "unless", "values")
+        return {key: as_texts(item) if key in texts else item for key, item in value.items()}
 
     @field_validator("from_", "over", "minus", "equals")
     @classmethod

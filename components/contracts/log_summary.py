@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from components.config.data import describe_spans
+from components.config.spans import describe_spans
 from components.contracts.contract import Contract
 
 

@@ -60,7 +60,7 @@ class DataProvenance(BaseModel):
     def describe(self) -> str:
         """Returns the spans and their version in a few words, empty for a log without spans."""
         # Imported here, because promoting a version reads manifests and needs no configuration.
-        from components.config.data import describe_spans
+        from components.config.spans import describe_spans
 
         version = "" if self.version is None else f", version {self.version}"
         return f"{describe_spans(self.spans)}{version}" if self.spans else ""

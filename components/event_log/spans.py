@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from components.config.data import (
+from components.config.spans import (
     PLACEHOLDER,
     SpanChoice,
     SpanKind,

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from components.command.escape import shorten
-from components.command.suggest import did_you_mean
 from components.contracts.left_out import LeftOutList, read_left_out
 from components.contracts.names import (
     AS_OF,
@@ -31,8 +28,9 @@ from components.event_log.clocks import describe_time
 from components.event_log.column_kinds import Kind, Table, read_column, type_of
 from components.event_log.derived_tables import answer_columns, starts_of_units, table_beside
 from components.event_log.learners import hash_ids
+from components.event_log.missing_columns import explain_missing
 from components.event_log.odd_ids import lookalikes, looks_missing
-from components.event_log.problems import SHOWN_LETTERS, Hint, Problem, describe, hint_at, places_of
+from components.event_log.problems import Hint, Problem, describe, hint_at, places_of
 from components.event_log.readers import read_chunks
 from components.event_log.splits import folds_of_units
 from components.event_log.tally import Tally
@@ -44,8 +42,6 @@ if TYPE_CHECKING:
     from components.event_log.learners import Hashes, Sample
     from components.event_log.log_spec import FeatureType, LogSpec
     from components.event_log.sources import LogFile
-
-SHOWN_COLUMNS = 30
 
 
 def events_table(spec: LogSpec) -> Table:
@@ -148,7 +144,7 @@ def read_table(
             continue
         chunk = _with_optional(chunk, table)
         if missing := [name for name in columns if name not in chunk.frame.columns]:
-            yield None, Tally(problems=[_explain_missing(file, table, missing, chunk.header)])
+            yield None, Tally(problems=[explain_missing(file, table, missing, chunk.header)])
             return
         if chunk.lines or chunk.hints:
             lines = {table.name: chunk.lines} if chunk.lines else {}
@@ -229,45 +225,6 @@ def _open_types(frame: pl.DataFrame, table: Table, *, typed: bool) -> dict[str, 
     names = [name for name, kind in table.kinds.items() if kind is Kind.ANY]
     types = {name: type_of(frame[name], typed=typed) for name in names}
     return {name: type_ for name, type_ in types.items() if type_}
-
-
-def _explain_missing(
-    file: LogFile, table: Table, missing: list[str], header: Sequence[str]
-) -> Problem:
-    """Returns one problem for all missing columns of a file, with its likely cause."""
-    names = ", ".join(repr(name) for name in missing)
-    expected = f"a column {names}" if len(missing) == 1 else f"the columns {names}"
-
-    found = "no columns"
-    if header:
-        header = [shorten(name, SHOWN_LETTERS) for name in header]
-        more = len(header) - SHOWN_COLUMNS
-        found = f"the columns {', '.join(header[:SHOWN_COLUMNS])}"
-        found += f" and {more} more" if more > 0 else ""
-        found += _likely_cause(file, table, missing, header)
-
-    keys = [name for name in missing if name in (table.source(LEARNER), table.source(UNIT))]
-    advice = ""
-    if keys:
-        ids = " and ".join(keys)
-        advice = f"; if {ids} is in the names of the files, write it into a column"
-    return Problem(
-        subject=file.path, expected=f"{expected} in {table.name}", found=found, advice=advice
-    )
-
-
-def _likely_cause(file: LogFile, table: Table, missing: list[str], header: Sequence[str]) -> str:
-    if file.format == "csv":
-        key = "data.csv.delimiter" if table.name == "events" else "data.outcomes_csv.delimiter"
-        if header[0].startswith("sep="):
-            return "; remove this line, which is Excel's own"
-        if len(missing) > 1 and any(mark in name for name in header for mark in ";\t|"):
-            return f"; separate the fields by commas, or name what separates them ({key})"
-        is_value = re.compile(r"[+-]?\d[\d.:T Z/+-]*").fullmatch
-        if len(missing) > 2 and any(is_value(name) for name in header):
-            return "; the first line has to name the columns"
-    suggestions = dict.fromkeys(did_you_mean(name, header) for name in missing)
-    return "".join(suggestions)
 
 
 def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | None, Tally]:

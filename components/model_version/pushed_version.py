@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from components.config.data import NEWEST, absolute_pattern
+from components.config.data import absolute_pattern
 from components.config.root import Config
+from components.config.spans import NEWEST
 from components.contracts.contract import ContractError
 from components.contracts.manifest import Manifest, RecordedDecision, RecordedGate
 from components.contracts.model_card import ModelCard

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from components.config.data import describe_spans
 from components.config.metrics import describe_metric
+from components.config.spans import describe_spans
 from components.contracts.names import AS_OF, TRAIN
 from components.report.cell_charts import bar, sparkline
 from components.report.charts import Series, line_chart

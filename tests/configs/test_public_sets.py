@@ -101,6 +101,88 @@ def test_no_emotion_is_read(name: str) -> None:
     assert not [path for path in [*mapping.columns, *paths] if emotion_in(path)]
 
 
+def _mapped(tmp_path: Path, name: str, header: str, line: str, *settings: str) -> dict[str, object]:
+    """Returns the event that a line of another set becomes with changes of a configuration."""
+    path = tmp_path / "u12.csv"
+    path.write_text(f"{header}\n{line}\n", encoding="utf-8")
+    config = load_config(CONFIGS / f"{name}.yaml", settings)
+    mapping = config.data.event_mapping
+    assert mapping is not None
+    columns = [*mapping.columns]
+    [row] = rows_of(config, path, *columns)
+    return {name: value for name, value in zip(columns, row, strict=True) if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("action", "correct"), [("respond,q3,sprint,d", "1"), ("respond,q3,sprint,a", "0")]
+)
+def test_the_actions_of_ednet(tmp_path: Path, action: str, correct: str) -> None:
+    WRITERS["ednet"](tmp_path / "data")
+    event = _mapped(
+        tmp_path,
+        "ednet",
+        "timestamp,action_type,item_id,source,user_answer,platform,cursor_time",
+        f"1565096190868,{action},mobile,",
+        f"data.lookups.questions.table={tmp_path}/data/ednet/contents/questions.csv",
+        "data.lookups.questions.path=item_id",
+        "data.mapping.event_type=action_type",
+        "data.mapping.component=item_id",
+        "data.mapping.correct={from: user_answer, equals: lookups.questions.correct_answer, "
+        "when: {action_type: [respond]}}",
+    )
+    assert event == {
+        "learner_id": "u12",
+        "unit_id": "part-2",
+        "time": "1565096190868",
+        "event_type": "respond",
+        "component": "q3",
+        "tags": "3",
+        "correct": correct,
+    }
+
+
+@pytest.mark.parametrize(
+    ("header", "line", "settings", "event"),
+    [
+        (
+            "user_id,skill_id,start_time,correct,problem_id,attempt_count,hint_count,"
+            "ms_first_response,original,Average_confidence(BORED)",
+            "7,12.0,2012-09-28 15:11:27.437,0.5,99,2,1,1500,1,0.7",
+            ["data.mapping.time=start_time"],
+            {"unit_id": "12.0", "time": "2012-09-28 15:11:27.437", "response_s": "1.5"},
+        ),
+        (
+            "user_id,log_id,sequence_id,correct",
+            "7,167478035,7014,1",
+            [
+                "data.mapping.time=log_id", "data.mapping.unit_id=sequence_id",
+                "data.mapping.component=null", "data.mapping.attempts=null",
+                "data.mapping.hints=null", "data.mapping.response_s=null",
+            ],
+            {"unit_id": "7014", "time": "167478035", "correct": "1"},
+        ),
+        (
+            "studentId,skill,problemId,startTime,timeTaken,correct,original,attemptCount,hintCount",
+            "7,properties-of-figures,950,1096470301,49,0,1,1,0",
+            [
+                "data.mapping.learner_id=studentId", "data.mapping.unit_id=skill",
+                "data.mapping.time=startTime", "data.mapping.component=problemId",
+                "data.mapping.attempts=attemptCount", "data.mapping.hints=hintCount",
+                "data.mapping.response_s=timeTaken",
+            ],
+            {"unit_id": "properties-of-figures", "time": "1096470301", "response_s": "49"},
+        ),
+    ],
+    ids=["2012", "2015", "2017"],
+)  # fmt: skip
+def test_assistments_of_other_years(
+    tmp_path: Path, header: str, line: str, settings: list[str], event: dict[str, object]
+) -> None:
+    found = _mapped(tmp_path, "assistments", header, line, *settings)
+    assert found["learner_id"] == "7"
+    assert {name: found[name] for name in event} == event
+
+
 def test_a_set_of_another_year_says_which_columns_it_has(public_set: Set, tmp_path: Path) -> None:
     config = public_set("assistments")
     path = tmp_path / "data/assistments/skill_builder_data.csv"

@@ -12,7 +12,8 @@ REPOSITORY = Path(__file__).parents[3]
 MODULES = (
     "components.config", "components.config.data", "components.config.load",
     "components.command.explain", "components.config.reasons", "components.config.section",
-    "components.config.strict_yaml",
+    "components.config.strict_yaml", "components.config.outcomes",
+    "components.config.record_paths", "components.config.spans",
     "components.files.safe_paths", "components.reasons.ranking", "components.reasons.wording",
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.config.data import NEWEST
+from components.config.spans import NEWEST
 from components.errors import LogError
 from components.event_log.spans import ChosenSpans, Span, choose_spans
 

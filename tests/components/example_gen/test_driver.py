@@ -229,3 +229,32 @@ def test_who_is_left_out_is_new_data(
 def test_without_the_list_nothing_is_read(configure: Configure, run: Run, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.left_out: .*could not be read"):
         run(configure(left_out=str(tmp_path / "left-out.json")))
+
+
+def test_a_changed_lookup_or_list_of_values_is_new_data(
+    log: Path, configure: Configure, run: Run, tmp_path: Path
+) -> None:
+    kinds = tmp_path / "kinds.csv"
+    kinds.write_text("name,weight\nquiz,1\nvid\u00e9o,2\n", encoding="utf-8")
+    staff = tmp_path / "staff.txt"
+    staff.write_text("l7\n", encoding="utf-8")
+    config = configure(
+        lookups={"kinds": {"table": str(kinds), "key": "name", "path": "event_type"}},
+        mapping={"dwell": ["lookups.kinds.weight"]},
+        leave_out={"staff": [{"learner_id": {"file": str(staff)}}]},
+    )
+    first = run(config)
+    assert run(config) == first  # from the cache
+
+    kinds.write_text("name,weight\nquiz,1\nvid\u00e9o,3\n", encoding="utf-8")
+    second = run(config)
+    staff.write_text("l7\nl8\n", encoding="utf-8")
+    third = run(config)
+    assert run(config) == third
+    found = [properties(log, folder)["input_fingerprint"] for folder in (first, second, third)]
+    assert len({*found}) == 3
+    assert summary(second)["events"] - summary(third)["events"] == 9  # one has no type
+
+    kinds.unlink()
+    with pytest.raises(LogError, match=r"kinds\.csv: expected a file that data\.lookups or data"):
+        run(config)

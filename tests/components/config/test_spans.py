@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from components.config import load_config
-from components.config.data import SpanChoice, describe_spans, name_of, number_of, parse_span
+from components.config.spans import SpanChoice, describe_spans, name_of, number_of, parse_span
 from components.errors import ConfigError
 
 CONFIG = Path(__file__).parents[3] / "configs" / "sample.yaml"
