@@ -16,7 +16,7 @@ from components.config.fetch import Fetch, FetchFolder, fetch_folder
 from components.platforms.fetch.fetch import fetch_events
 
 LOG = "logstore_standard_log"
-LATE = 600  # seconds; rows come at most so late
+LATE = 7200  # seconds; rows come at most so late
 _NAMES = itertools.count(1)
 
 # `{id}` is a key that counts up, `{double}` and `{text}` are types whose names differ.
