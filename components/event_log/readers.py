@@ -70,7 +70,7 @@ def _read_raw(
     elif file.format == "csv":
         chunks = read_csv(file, columns, csv)
     else:
-        chunks = read_parquet(file, columns)
+        chunks = read_parquet(file, columns, nested=nested)
     for item in chunks:
         yield item if isinstance(item, Problem) else _with_partition(item, file, columns)
 
@@ -95,12 +95,20 @@ def _constant(value: str | None, chunk: Chunk) -> pl.Series:
     return pl.repeat(value, rows, dtype=pl.String, eager=True)
 
 
-def read_parquet(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
-    """Reads a Parquet file; see `read_chunks`."""
+def read_parquet(
+    file: LogFile, columns: Sequence[str], *, nested: bool = False
+) -> Iterator[Chunk | Problem]:
+    """Reads a Parquet file; see `read_chunks`.
+
+    Args:
+        file: the file.
+        columns: which columns.
+        nested: whether structs and lists are values.
+    """
     try:
         # int96 as nanoseconds would wrap around beyond the year 2262.
         with pq.ParquetFile(file.path, coerce_int96_timestamp_unit="us") as source:
-            yield from _read_open_parquet(file, source, columns)
+            yield from _read_open_parquet(file, source, columns, nested=nested)
     except _UnsupportedType as error:
         yield Problem(
             subject=file.path, column=error.column, expected=error.expected, found=error.found
@@ -111,7 +119,7 @@ def read_parquet(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Prob
 
 
 def _read_open_parquet(
-    file: LogFile, source: pq.ParquetFile, columns: Sequence[str]
+    file: LogFile, source: pq.ParquetFile, columns: Sequence[str], *, nested: bool
 ) -> Iterator[Chunk | Problem]:
     header = source.schema_arrow.names
     if problem := repeated_column(file.path, header, columns):
@@ -121,7 +129,9 @@ def _read_open_parquet(
     known = [name for name in columns if name in header]
     rows = 0
     for batch in _batches(source, known):
-        frame = pl.DataFrame(_for_polars(pa.Table.from_batches([batch]))).select(known)
+        frame = pl.DataFrame(_for_polars(pa.Table.from_batches([batch]), nested=nested)).select(
+            known
+        )
         numbers = range(rows + 1, rows + 1 + len(batch))
         yield Chunk(frame, numbers, header, typed=True, unit="row")
         rows += len(batch)
@@ -151,24 +161,28 @@ class _UnsupportedType(Exception):
         self.found = found
 
 
-def _for_polars(table: pa.Table) -> pa.Table:
+def _for_polars(table: pa.Table, *, nested: bool) -> pa.Table:
     """Returns the table with types that Polars knows: a zone such as +05:30 ends its process.
 
     Raises:
-        _UnsupportedType: a decimal has too many digits, or such a zone is within a nested type.
+        _UnsupportedType: a decimal has too many digits, bytes within a nested type are no text, or
+            such a zone is within one that is no value.
     """
     columns = {}
     for field in table.schema:
         column = table.column(field.name)
         known = _known_type(field.type)
-        if pa.types.is_nested(known) and "tz=" in str(known):
+        if pa.types.is_nested(known) and not nested and "tz=" in str(known):
             expected = "text, numbers, booleans or times"
             raise _UnsupportedType(field.name, expected, describe(field.type))
         try:
             columns[field.name] = column if known == field.type else column.cast(known)
         except pa.ArrowInvalid:
-            found = f"a longer one in {field.type}"
-            raise _UnsupportedType(field.name, "decimals of at most 38 digits", found) from None
+            if pa.types.is_nested(known):
+                expected, found = "text in UTF-8 instead of bytes", f"others in {field.type}"
+            else:
+                expected, found = "decimals of at most 38 digits", f"a longer one in {field.type}"
+            raise _UnsupportedType(field.name, expected, found) from None
     return pa.table(columns)
 
 
@@ -177,7 +191,16 @@ def _known_type(dtype: pa.DataType) -> pa.DataType:
         return pa.decimal128(38, dtype.scale)
     if pa.types.is_timestamp(dtype) and dtype.tz:
         return pa.timestamp(dtype.unit, "UTC")  # the stored values do not depend on the zone
+    if pa.types.is_struct(dtype):
+        return pa.struct([field.with_type(_known_within(field.type)) for field in dtype.fields])
+    if pa.types.is_list(dtype):
+        return pa.list_(dtype.value_field.with_type(_known_within(dtype.value_type)))
     return dtype
+
+
+def _known_within(dtype: pa.DataType) -> pa.DataType:
+    """Returns the type of a value in a nested one, which becomes JSON and so holds no bytes."""
+    return pa.string() if pa.types.is_binary(dtype) else _known_type(dtype)
 
 
 def _describe_content(path: str, error: Exception) -> str:

@@ -73,7 +73,7 @@ def test_nested_parquet_is_read_by_paths(tmp_path: Path) -> None:
     at = datetime(2024, 5, 1, 14, tzinfo=ZURICH)
     rows = pa.table(
         {
-            "actor": [{"account": {"name": "ann"}}, None],
+            "actor": [{"account": {"name": b"ann", "since": at, "id": 2**60}}, None],
             "groups": [[{"id": 7}, {"id": 8}], []],
             "at": pa.array([at, at], pa.timestamp("ms", "Europe/Zurich")),
             "id": [1.0, None],
@@ -87,13 +87,15 @@ def test_nested_parquet_is_read_by_paths(tmp_path: Path) -> None:
                 "group": "groups[1].id",
                 "time": "at",
                 "number": "id",
+                "since": "actor.account.since",
+                "account": "actor.account.id",
             }
         }
     )
     file = LogFile(str(tmp_path / "log.parquet"), "parquet", 0)
-    chunks = read_chunks(file, ["who", "group", "time", "number"], mapping)
+    chunks = read_chunks(file, [*mapping.columns], mapping)
     frames = [chunk.frame for chunk in chunks if isinstance(chunk, Chunk)]
     assert pl.concat(frames).rows() == [
-        ("ann", "8", "2024-05-01T12:00:00.000+00:00", "1"),
-        ("nobody", None, "2024-05-01T12:00:00.000+00:00", None),
+        ("ann", "8", "2024-05-01T12:00:00.000+00:00", "1", "2024-05-01T12:00:00+00:00", str(2**60)),
+        ("nobody", None, "2024-05-01T12:00:00.000+00:00", None, None, None),
     ]
