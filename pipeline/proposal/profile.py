@@ -146,6 +146,8 @@ class Profile:
             return self._time_of_numbers()
         if not some.str.contains(r"\d").mean() or some.str.len_chars().max() > 40:  # type: ignore[operator]
             return None
+        if some.str.contains(r"^\s*0\d+\s*$").any():
+            return None  # numbers with zeros in front are ids
         read = read_clock(some, "UTC")
         if read is not None and 1 - read.values.null_count() / len(some) >= MOSTLY:
             return TimeForm()

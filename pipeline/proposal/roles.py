@@ -88,8 +88,15 @@ def judge(role: Role, profile: Profile) -> Guess:
     if name:
         why = f"named so; {seen}" if name == 1 else f"part of its name; {seen}"
         return Guess(profile.name, 0.95 * (0.65 * name + 0.35 * fit), why)
+    if role is Role.TIME and profile.time and profile.time.is_number and _is_key(profile.name):
+        return Guess(profile.name, 0.0, "numbers of learners, units or tasks")
     by_values = 0.6 if role is Role.TIME else 0.35 if role in (Role.LEARNER, Role.EVENT_TYPE) else 0
     return Guess(profile.name, by_values * fit, f"by its values alone; {seen}")
+
+
+def _is_key(name: str) -> bool:
+    """Whether a column is named as what an event is about, so that its numbers are no clock."""
+    return any(match_name(name, role) == 1 for role in (Role.LEARNER, Role.UNIT, Role.COMPONENT))
 
 
 Fit = tuple[float, str]  # from 0, impossible, to 1; and what was seen

@@ -68,6 +68,23 @@ def test_other_text_is_no_time(written: list[str]) -> None:
     assert Profile(pl.Series("t", written)).time is None
 
 
+def test_numbers_with_zeros_in_front_are_learners_and_no_times() -> None:
+    ids = [f"{learner:08d}" for learner in range(20)] * 10
+    times = [f"2024-05-01T10:{minute % 60:02d}:00" for minute in range(200)]
+    table = pl.DataFrame({"user": ids, "time": times, "course": ["algebra"] * 200})
+    roles = roles_of_events([Profile(column) for column in table.iter_columns()])
+    assert {role: guess.column for role, guess in roles.items()} == {
+        Role.LEARNER: "user", Role.TIME: "time", Role.UNIT: "course"
+    }  # fmt: skip
+
+
+def test_numbers_of_learners_are_no_clock_where_times_are_missing() -> None:
+    table = pl.DataFrame({"user": [str(row % 20) for row in range(200)], "course": ["a"] * 200})
+    roles = roles_of_events([Profile(column) for column in table.iter_columns()])
+    assert Role.TIME not in roles
+    assert roles[Role.LEARNER].column == "user"
+
+
 def test_decimal_commas_are_numbers() -> None:
     assert Profile(pl.Series("n", ["1,5", "2"]), decimal=",").quantile(1) == 2
     assert Profile(pl.Series("n", ["1,5", "2"])).numbers is None
