@@ -40,6 +40,8 @@ _SIGNATURES = {
     b"ORC": "ORC; export it as Parquet, CSV or JSON lines",
     b"SQLite format 3": "an SQLite database; export its tables as CSV",
     b"version https://git-lfs": "a pointer of Git LFS; fetch the file itself with git lfs pull",
+    b"sep=": "the line in which Excel names the separator; delete it, and name the separator in "
+    "`data.csv.delimiter` if it is no comma",
     b"<": "a page of HTML or XML; was the download an error page?",
 }  # fmt: skip
 

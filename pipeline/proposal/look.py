@@ -31,6 +31,7 @@ MOST_ROWS = 20_000  # of a file
 MOST_OBJECTS = 4_000  # JSON is read by Python
 
 MISSING = ("NULL", r"\N", "?", "N/A", "n/a", "NaN", "nan", "#N/A")
+ENCODINGS = ("utf-8", "gb18030", "cp1252")  # the last reads nearly anything
 DELIMITERS = (",", ";", "\t", "|")
 ENVELOPES = ("statements", "data", "records", "events")  # keys of lists of records
 
@@ -207,15 +208,18 @@ def _tail(file: LogFile) -> bytes:
 
 def _decode(head: bytes) -> tuple[str, Dialect]:
     """Returns the text of a CSV file's beginning, and how it is written."""
-    text, encoding = "", "utf-8"
-    for encoding in (
-        ("utf-16",) if head.startswith((b"\xff\xfe", b"\xfe\xff")) else ("utf-8", "cp1252")
-    ):
+    text = ""
+    encodings = ("utf-16",) if head.startswith((b"\xff\xfe", b"\xfe\xff")) else ENCODINGS
+    for encoding in encodings:
         try:
             text = head.decode(encoding)
-            break
         except UnicodeDecodeError:
-            text = head.decode(encoding, errors="replace")
+            continue
+        if encoding != "gb18030" or _is_chinese(text):
+            break
+    else:
+        encoding = encodings[-1]
+        text = head.decode(encoding, errors="replace")
 
     delimiter = _find_delimiter(text.splitlines()[:50])
     decimal = "."
@@ -226,6 +230,12 @@ def _decode(head: bytes) -> tuple[str, Dialect]:
         points = sum(bool(re.fullmatch(r"-?\d+\.\d+", cell)) for cell in cells)
         decimal = "," if commas > points else "."
     return text, Dialect(delimiter, encoding, decimal, missing)
+
+
+def _is_chinese(text: str) -> bool:
+    """Returns whether few characters are rare, as those that other bytes make in GB 18030 are."""
+    marks = "".join(mark for mark in text if not mark.isascii())
+    return len(marks.encode("gb2312", errors="ignore")) >= 0.95 * 2 * len(marks)
 
 
 def _find_delimiter(lines: Sequence[str]) -> str:

@@ -133,6 +133,10 @@ def test_csv_of_any_system(
         ),
         ("\xff\xfea\0,\0b\0\n\0", ": expected CSV in UTF-8, found UTF-16 text; save it as UTF-8"),
         ("a\0,\0b\0\n\0", ": expected CSV in UTF-8, found UTF-16 text; save it as UTF-8"),
+        (
+            "sep=;\na;b",
+            ": expected CSV in UTF-8, found the line in which Excel names the separator",
+        ),
         ('PK\x03\x04"a', ": expected CSV in UTF-8, found a ZIP archive or an Excel workbook"),
         ('<html lang="en">', ": expected CSV in UTF-8, found a page of HTML or XML"),
         ("a,b\n1,2\n\0\0\0", ", line 3: expected 2 fields as in the header, found 1: "),

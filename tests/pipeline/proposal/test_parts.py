@@ -153,6 +153,14 @@ def test_delimiter_and_encoding_are_found(tmp_path: Path, encoding: str) -> None
     assert look.frame["Punkte"].null_count() == 1
 
 
+def test_chinese_in_gb18030_is_told_from_western_letters(tmp_path: Path) -> None:
+    text = "学生,课程,时间\n" + "王伟,代数,2024年05月01日\n" * 20
+    (tmp_path / "log.csv").write_bytes(text.encode("gb18030"))
+    [look] = look_at([str(tmp_path / "log.csv")])
+    assert look.dialect.encoding == "gb18030"
+    assert look.frame.row(0) == ("王伟", "代数", "2024年05月01日")
+
+
 def test_lines_lists_and_envelopes_of_json_hold_the_same_records(tmp_path: Path) -> None:
     records = [{"id": str(row), "actor": {"name": "a"}, "n": row} for row in range(9)]
     lines = "\n".join(map(json.dumps, records))
