@@ -136,6 +136,8 @@ def make_proposal(
     say(f"format    {found.format}" + (f": {found.why}" if found.why else ""))
     for path in tables.unread:
         say(f"not read  {path}: the log tells of it too")
+    for path, other in tables.foreign:
+        say(f"not read  {path}: it is of {other}, which needs a configuration of its own")
     if outcomes is not None:
         say(f"outcomes  {_describe(outcomes.look)}")
 

@@ -76,12 +76,14 @@ class Tables:
         format: who wrote them.
         outcomes: a table of outcomes or grades, None where there is none.
         unread: further tables of the platform, which the log tells of too.
+        foreign: files of other platforms, each with its format.
     """
 
     events: Look
     format: Recognised
     outcomes: OutcomeTable | None
     unread: tuple[str, ...] = ()
+    foreign: tuple[tuple[str, str], ...] = ()
 
 
 def find_tables(
@@ -117,11 +119,17 @@ def find_tables(
         parts = [(found, one) for found, one in pairs if found.format == platform.format]
         # A log tells of attempts and grades as well: with their own tables they would count twice.
         logs = [(found, one) for found, one in parts if found.kind in LOGS] or parts
-        others = [one for found, one in pairs if found.format != platform.format]
+        others = [one for found, one in pairs if found.format == STANDARD]
+        foreign = [
+            (file.path, found.format)
+            for found, one in pairs
+            for file in one.files
+            if found.format not in (STANDARD, platform.format)
+        ]
         log = _joined([one for _, one in logs], events if len(logs) == len(pairs) else ())
         unread = [path.path for pair in parts if pair not in logs for path in pair[1].files]
         found = named or _outcomes_among(others or _beside(log), given)
-        return Tables(log, logs[0][0], found, tuple(unread))
+        return Tables(log, logs[0][0], found, tuple(unread), tuple(foreign))
 
     log = max(looks, key=lambda one: (_could_be_events(one), one.bytes))
     others = [one for one in looks if one is not log]

@@ -16,6 +16,7 @@ from pipeline.proposal.document import Item, plain_values, write_document
 from pipeline.proposal.look import HEAD_BYTES, look_at
 from pipeline.proposal.profile import Profile, is_skewed
 from pipeline.proposal.roles import roles_of_events
+from pipeline.proposal.tables import find_tables
 from pipeline.proposal.words import Role
 
 names = st.text(min_size=1, max_size=12).filter(lambda text: text.isprintable())
@@ -186,3 +187,14 @@ def test_files_of_a_folder_are_sorted_into_tables(tmp_path: Path) -> None:
     (tmp_path / "grades.csv").write_text("user,grade\nu1,5\n")
     tables = look_at([str(tmp_path)])
     assert sorted(len(look.files) for look in tables) == [1, 12]
+
+
+def test_a_log_of_another_platform_in_the_folder_is_named(tmp_path: Path) -> None:
+    event = {"type": "Event", "action": "Used", "actor": {"id": "a"}, "eventTime": "2024-05-01"}
+    statement = {"actor": {"mbox": "a"}, "verb": {"id": "did"}, "object": {"id": "b"}}
+    (tmp_path / "one.jsonl").write_text(f"{json.dumps(event)}\n" * 9)
+    (tmp_path / "two.jsonl").write_text(f"{json.dumps(statement)}\n" * 9)
+    tables = find_tables([str(tmp_path)], [], format="", label="")
+    assert tables.format.format == "caliper"
+    assert tables.foreign == ((str(tmp_path / "two.jsonl"), "xapi"),)
+    assert tables.outcomes is None
