@@ -88,7 +88,7 @@ def read_mapped(
         if isinstance(chunk, Problem):
             yield chunk
         elif missing := _missing_keys(chunk, columns, mapping):
-            yield _explain_missing(file, missing, chunk)
+            yield _explain_missing(file, missing, chunk, is_log=TIME in columns)
             return
         else:
             yield reader.map(chunk)
@@ -113,13 +113,16 @@ def _missing_keys(chunk: Chunk, columns: Sequence[str], mapping: EventMapping) -
     return [*dict.fromkeys(missing)]
 
 
-def _explain_missing(file: LogFile, missing: list[str], chunk: Chunk) -> Problem:
+def _explain_missing(file: LogFile, missing: list[str], chunk: Chunk, *, is_log: bool) -> Problem:
     names = ", ".join(map(repr, missing))
     found = f"the columns {', '.join(chunk.header[:SHOWN_COLUMNS])}" if chunk.header else "none"
+    advice = "is data.format right? data.mapping says where values are found"
+    if not is_log:  # the table beside derived outcomes has no times
+        advice = "data.outcomes.mapping says where values are found"
     return Problem(
         subject=file.path,
-        expected=f"{names} in events",
-        found=f"{found}; is data.format right? data.mapping says where values are found",
+        expected=f"{names} in {'events' if is_log else 'outcomes'}",
+        found=f"{found}; {advice}",
     )
 
 

@@ -350,9 +350,9 @@ def _find(search: _Search, table: str, pattern: str) -> tuple[list[_Match], Prob
     if any(format_of(file.path, pattern, search.json_lines) for file in files):
         return files, None
     search.choose(files, pattern)  # counts them as passed over
-    if matches:
-        return [], wrong_format(plain, [file.path for file in files] or names_in(plain))
     hidden = search.passed_over.get(Reason.HIDDEN, [])
+    if files or (matches and not hidden):
+        return [], wrong_format(plain, [file.path for file in files] or names_in(plain))
     return [], no_match(plain, table, Reason.HIDDEN, hidden)
 
 

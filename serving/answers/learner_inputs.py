@@ -42,7 +42,7 @@ def input_hashes(config: Config, learner: str, asked: Iterable[Asked]) -> set[st
         config: of the model; its log still has the learner.
         learner: the id.
         asked: units and moments, besides those of the log's outcomes. Other columns that the model
-            reads are taken from the learner's first outcome.
+            reads are taken from the learner's first outcome, and are missing without one.
 
     Raises:
         LogError: the log cannot be used.
@@ -60,7 +60,8 @@ def input_hashes(config: Config, learner: str, asked: Iterable[Asked]) -> set[st
         keys = further.with_columns(
             pl.lit(learner).alias(LEARNER), pl.col(AS_OF).cast(rows.schema[AS_OF])
         )
-        rest = rows.head(1).drop(LEARNER, UNIT, AS_OF)
+        first = rows.head(1) if rows.height else rows.clear(1)  # a row without values
+        rest = first.drop(LEARNER, UNIT, AS_OF)
         rows = pl.concat([rows, keys.join(rest, how="cross") if rest.width else keys],
                          how="diagonal").unique([UNIT, AS_OF], keep="first")  # fmt: skip
     if rows.is_empty():

@@ -160,6 +160,16 @@ def test_a_mapping_finds_the_keys_of_the_table(derive: Derive, table: Callable[[
     assert check_log(config).outcomes == 40
 
 
+def test_a_column_that_the_mapping_lacks_is_one_of_the_table(
+    derive: Derive, table: Callable[[str], str], tmp_path: Path
+) -> None:
+    mapping = {"learner_id": "pupil"}
+    config = derive(derive="grade", at=2, until=9, table=table(grades()), mapping=mapping)
+    [problem] = problems_of(config, tmp_path)
+    assert problem.startswith("table.csv: expected 'pupil' in outcomes, found the columns learner_")
+    assert problem.endswith("; data.outcomes.mapping says where values are found")
+
+
 def test_folds_come_from_the_table(derive: Derive, table: Callable[[str], str]) -> None:
     rows = [f"l{number},{GRADES[number % 2]},7,{number // 2 % 5}" for number in range(38)]
     path = table("\n".join(["learner_id,grade,age,part", *rows, ""]))

@@ -237,3 +237,12 @@ def test_a_folder_without_files_is_a_problem(tmp_path: Path) -> None:
     )
     [problem] = find_files("events", [str(tmp_path)]).problems
     assert str(problem).endswith("found nothing")
+
+
+def test_a_folder_of_hidden_files_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / ".fetch.lock").touch()
+    [problem] = find_files("events", [str(tmp_path)]).problems
+    assert str(problem).endswith(
+        "expected a file or folder of events, found only files hidden or starting with _: "
+        ".fetch.lock"
+    )

@@ -63,3 +63,11 @@ def test_outcomes_and_scorings_are_found(config: Config, tmp_path: Path) -> None
 
 def test_a_learner_who_is_unknown_has_none(config: Config) -> None:
     assert input_hashes(config, "nobody", []) == set()
+
+
+def test_scorings_of_a_learner_without_an_outcome_are_found(config: Config, tmp_path: Path) -> None:
+    table = Path(config.data.outcome_files[0])
+    pl.read_parquet(table).filter(pl.col("learner_id") != "l3").write_parquet(table)
+    rows = pl.DataFrame({"learner_id": ["l3"], "unit_id": ["unit-0"], "as_of": [at(days=5)]})
+    rows = rows.with_columns(level=pl.lit(None, pl.Float64))
+    assert input_hashes(config, "l3", [("unit-0", at(days=5))]) == {*logged(config, rows, tmp_path)}
