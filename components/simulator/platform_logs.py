@@ -30,7 +30,7 @@ class PlatformLog(Protocol):
         """Appends events.
 
         Args:
-            events: the columns of `simulate.EVENTS`, with times of whole seconds in UTC, sorted by
+            events: the columns of `tables.EVENTS`, with times of whole seconds in UTC, sorted by
                 time; of one chunk of learners.
         """
         ...

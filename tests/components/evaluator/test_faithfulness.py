@@ -32,7 +32,7 @@ from components.evaluator.faithfulness import (
 from components.simulator import learner_model as simulator
 from components.simulator.posterior import OBSERVED, posterior, true_effects
 from components.simulator.sequences import CHUNK, Sequences, draw
-from components.simulator.simulate import events_table, outcomes_table
+from components.simulator.tables import events_table, outcomes_table
 
 LEARNERS = 40
 

@@ -1,24 +1,19 @@
-"""What becomes of the rows of Moodle's log, of its other tables and of its log report."""
+"""What becomes of the rows of Moodle's log and of its other tables."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from components.config.data import Data
-from components.event_log.problems import Hint, Problem, merge_hints
+from components.event_log.problems import Problem
 from components.event_log.readers import read_chunks
-from components.event_log.sources import LogFile, format_of
+from components.event_log.sources import LogFile
 from components.platforms.formats import mapping_of
+from tests.components.platforms.moodle_files import COLUMNS, problem_of, read_events
 
-COLUMNS = [
-    "learner_id", "unit_id", "time", "event_type", "component", "dwell_seconds", "completed",
-    "correct", "score", "playback_speed",
-]  # fmt: skip
 LOG = {
     "id": 1, "eventname": r"\mod_quiz\event\attempt_submitted", "component": "mod_quiz",
     "action": "submitted", "target": "attempt", "objecttable": "quiz_attempts", "objectid": 3,
@@ -66,24 +61,6 @@ def _write(path: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
-def _read(path: Path, **data: Any) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Returns the events in a file without columns that have no value, and what is left out."""
-    mapping = Data(events=str(path), outcomes="o.csv", format="moodle", **data).event_mapping
-    file = LogFile(str(path), format_of(str(path)) or "csv", 0)
-    events: list[dict[str, Any]] = []
-    hints: list[Hint] = []
-    for chunk in read_chunks(file, COLUMNS, mapping):
-        assert not isinstance(chunk, Problem), chunk
-        events += (
-            {name: value for name, value in row.items() if value is not None}
-            for row in chunk.frame.to_dicts()
-        )
-        hints += chunk.hints
-    left_out = {hint.text.removeprefix("records left out, "): hint.count for hint in hints}
-    assert len(left_out) == len(merge_hints(hints))
-    return events, left_out
-
-
 def test_a_column_that_a_table_does_not_have_is_without_values(tmp_path: Path) -> None:
     path = _write(tmp_path / "completion.csv", COMPLETION)
 
@@ -94,14 +71,6 @@ def test_a_column_that_a_table_does_not_have_is_without_values(tmp_path: Path) -
     assert all(frame.columns == COLUMNS for frame in frames)
 
 
-def _problem(path: Path, **data: Any) -> str:
-    """Returns the problem of a file."""
-    mapping = Data(events=str(path), outcomes="o.csv", format="moodle", **data).event_mapping
-    chunks = [*read_chunks(LogFile(str(path), "csv", 0), COLUMNS, mapping)]
-    [problem] = [chunk for chunk in chunks if isinstance(chunk, Problem)]
-    return str(problem)
-
-
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
 def test_a_row_of_the_log_is_an_event_of_its_activity(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"log.{suffix}"
@@ -110,7 +79,7 @@ def test_a_row_of_the_log_is_an_event_of_its_activity(tmp_path: Path, suffix: st
     else:
         _write(path, LOG)
 
-    events, left_out = _read(path)
+    events, left_out = read_events(path)
 
     assert events == [
         {
@@ -138,7 +107,7 @@ def test_types_follow_from_event_and_module(
     tmp_path: Path, component: str, event: str, event_type: str
 ) -> None:
     row = {**LOG, "component": component, "eventname": rf"\{component}\event\{event}"}
-    [found], _ = _read(_write(tmp_path / "log.csv", row))
+    [found], _ = read_events(_write(tmp_path / "log.csv", row))
 
     assert found["event_type"] == event_type
 
@@ -163,7 +132,7 @@ def test_a_statement_of_h5p_says_what_was_achieved(
         r'"completion":true,"success":false}}'
     )  # fmt: skip
     row = {**LOG, "component": "mod_h5pactivity", "other": other}
-    [found], _ = _read(_write(tmp_path / "log.csv", row))
+    [found], _ = read_events(_write(tmp_path / "log.csv", row))
 
     assert found["event_type"] == event_type
     assert found["component"] == "h5pactivity/57"
@@ -188,7 +157,7 @@ def test_completion_is_the_learners_in_json_and_as_php_serializes(
 ) -> None:
     name = r"\core\event\course_module_completion_updated"
     row = {**LOG, "eventname": name, "component": "core", "userid": 3, "other": other}
-    [found], _ = _read(_write(tmp_path / "log.csv", row))
+    [found], _ = read_events(_write(tmp_path / "log.csv", row))
 
     assert found["learner_id"] == "7"
     assert found["event_type"] == "completion"
@@ -230,7 +199,7 @@ def test_completion_is_the_learners_in_json_and_as_php_serializes(
 def test_what_is_no_learning_is_left_out_and_counted(
     tmp_path: Path, changes: dict[str, Any], rule: str
 ) -> None:
-    events, left_out = _read(_write(tmp_path / "log.csv", LOG, {**LOG, **changes}))
+    events, left_out = read_events(_write(tmp_path / "log.csv", LOG, {**LOG, **changes}))
 
     assert len(events) == 1
     assert left_out == {rule: 1}
@@ -241,7 +210,7 @@ def test_ids_are_the_same_whoever_wrote_the_file(tmp_path: Path) -> None:
     row = {**LOG, "courseid": "4.0", "relateduserid": "7.0", "realuserid": "0.0"}
     row |= {"eventname": name, "component": "core", "userid": 3}
 
-    [found], _ = _read(_write(tmp_path / "log.csv", row))
+    [found], _ = read_events(_write(tmp_path / "log.csv", row))
 
     assert (found["learner_id"], found["unit_id"]) == ("7", "4")
     assert found["completed"] == "1"
@@ -251,7 +220,7 @@ def test_staff_is_left_out_by_a_rule_of_the_configuration(tmp_path: Path) -> Non
     path = _write(tmp_path / "log.csv", LOG, {**LOG, "userid": 3}, {**LOG, "realuserid": 2})
     rules = {"staff": {"userid": [3, 5]}, "logged in as somebody else": None}
 
-    events, left_out = _read(path, leave_out=rules)
+    events, left_out = read_events(path, leave_out=rules)
 
     assert [event["learner_id"] for event in events] == ["7", "7"]
     assert left_out == {"staff": 1}
@@ -259,7 +228,7 @@ def test_staff_is_left_out_by_a_rule_of_the_configuration(tmp_path: Path) -> Non
 
 def test_the_names_of_a_join_come_before_numbers(tmp_path: Path) -> None:
     names = {"username": "anna", "shortname": "algebra", "cmidnumber": "fractions"}
-    [found], _ = _read(_write(tmp_path / "log.csv", {**LOG, **names}))
+    [found], _ = read_events(_write(tmp_path / "log.csv", {**LOG, **names}))
 
     assert found["learner_id"] == "anna"
     assert found["unit_id"] == "algebra"
@@ -309,7 +278,7 @@ def test_the_names_of_a_join_come_before_numbers(tmp_path: Path) -> None:
 def test_each_table_is_recognised_by_its_columns(
     tmp_path: Path, suffix: str, row: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    [found], left_out = _read(_write(tmp_path / f"table.{suffix}", row))
+    [found], left_out = read_events(_write(tmp_path / f"table.{suffix}", row))
 
     keys = {"learner_id": "7", "unit_id": "4", "time": "2024-03-22T12:39:20Z"}
     texts = {name: found.pop(name) for name in ("event_type", "component") if name in found}
@@ -333,7 +302,7 @@ def test_each_table_is_recognised_by_its_columns(
 def test_rows_of_tables_that_say_nothing_yet_are_left_out(
     tmp_path: Path, row: dict[str, Any], reason: str
 ) -> None:
-    events, left_out = _read(_write(tmp_path / "table.csv", row))
+    events, left_out = read_events(_write(tmp_path / "table.csv", row))
 
     assert not events
     assert left_out == {reason: 1}
@@ -342,13 +311,13 @@ def test_rows_of_tables_that_say_nothing_yet_are_left_out(
 def test_a_table_without_its_course_says_which_columns_would_name_it(tmp_path: Path) -> None:
     row = {name: value for name, value in QUIZ_ATTEMPT.items() if name != "courseid"}
 
-    problem = _problem(_write(tmp_path / "quiz_attempts.csv", row))
+    problem = problem_of(_write(tmp_path / "quiz_attempts.csv", row))
 
     assert "expected 'shortname', 'courseid' in events, found the columns id, quiz" in problem
 
 
 def test_another_table_is_told_apart_from_those_of_moodle(tmp_path: Path) -> None:
-    problem = _problem(_write(tmp_path / "users.csv", {"id": 7, "lastname": "A"}))
+    problem = problem_of(_write(tmp_path / "users.csv", {"id": 7, "lastname": "A"}))
 
     assert "expected one of the tables logstore_standard_log, quiz_attempts," in problem
     assert "the log report in English, German, French, Spanish, Chinese" in problem
@@ -358,7 +327,7 @@ def test_another_table_is_told_apart_from_those_of_moodle(tmp_path: Path) -> Non
 def test_a_dump_of_some_columns_says_which_are_missing(tmp_path: Path) -> None:
     row = {name: value for name, value in LOG.items() if name != "timecreated"}
 
-    problem = _problem(_write(tmp_path / "log.csv", row))
+    problem = problem_of(_write(tmp_path / "log.csv", row))
 
     assert problem.endswith("; for logstore_standard_log it lacks timecreated")
 
@@ -375,185 +344,7 @@ def test_a_table_of_the_users_own_is_described_in_the_configuration(tmp_path: Pa
         },
     }  # fmt: skip
 
-    [found], _ = _read(_write(tmp_path / "a.csv", row), kinds={"attendance": kind})
+    [found], _ = read_events(_write(tmp_path / "a.csv", row), kinds={"attendance": kind})
 
     assert found["event_type"] == "attendance"
     assert found["learner_id"] == "7"
-
-
-REPORT = {
-    "English": "Time,User full name,Affected user,Event context,Component,Event name,"
-    "Description,Origin,IP address",
-    "German": "Zeit,Vollständiger Name,Betroffene/r Nutzer/in,Ereigniskontext,Komponente,"
-    "Ereignisname,Beschreibung,Herkunft,IP-Adresse",
-    "French": "Heure,Nom complet de l’utilisateur,Utilisateur concerné,"
-    "Contexte de l’événement,Composant,Nom de l’événement,Description,Origine,"
-    "Adresse IP",
-    "Spanish": "Hora,Nombre completo del usuario,Usuario afectado,Contexto del evento,"
-    "Componente,Nombre evento,Descripción,Origen,Dirección IP",
-    "Chinese": "时间,用户全名,受影响的用户,事件情境,组件,事件名称,描述,起源,IP 地址",
-}
-TIMES = {
-    "English": "22 March 2024, 2:05 PM",
-    "German": "22. März 2024, 14:05",
-    "French": "22 mars 24, 14:05",
-    "Spanish": "22/03/2024 14:05",
-    "Chinese": "2024年03月22日 14:05",
-}
-
-
-def _report(
-    path: Path, header: str, *rows: tuple[str, str], origin: str = "web", course: str | None = None
-) -> Path:
-    """Writes a report of rows of times and descriptions."""
-    first = [] if course is None else [course]
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        file.write(header + "\n")
-        for time, description in rows:
-            csv.writer(file).writerow(
-                [*first, time, "Anna A", "-", "Quiz: Q", "Quiz", "x", description, origin, "::1"]
-            )
-    return path
-
-
-SUBMITTED = (
-    "The user with id '7' has submitted the attempt with id '3' for the quiz with course "
-    "module id '57'."
-)
-VIEWED = "The user with id '7' viewed the course with id '4'."
-
-
-@pytest.mark.parametrize("language", [*REPORT])
-def test_a_report_is_read_in_its_language(tmp_path: Path, language: str) -> None:
-    rows = [(TIMES[language], SUBMITTED), (TIMES[language], VIEWED)]
-
-    events, left_out = _read(_report(tmp_path / "logs.csv", REPORT[language], *rows))
-
-    keys = {"learner_id": "7", "unit_id": "4", "time": "2024-03-22T14:05:00.000000"}
-    assert events == [
-        {**keys, "event_type": "quiz", "component": "57"},
-        {**keys, "event_type": "course"},
-    ]
-    assert not left_out
-
-
-@pytest.mark.parametrize(
-    ("description", "event_type", "component"),
-    [
-        ("viewed the 'page' activity with course module id '5'.", "reading", "5"),
-        ("viewed the chapter with id '2' for the book with course module id '5'.", "reading", "5"),
-        (
-            "has viewed the discussion with id '2' in the forum with course module id '5'.",
-            "forum", "5",
-        ),
-        (
-            "has viewed the submission status page for the assignment with course module id '5'.",
-            "assignment", "5",
-        ),
-        ("viewed the section number '3' of the course with id '4'.", "course", None),
-        ("viewed the 'newgame' activity with course module id '5'.", "newgame", "5"),
-    ],
-)  # fmt: skip
-def test_types_of_a_report_follow_from_the_description(
-    tmp_path: Path, description: str, event_type: str, component: str | None
-) -> None:
-    rows = [(TIMES["English"], f"The user with id '7' {description}"), (TIMES["English"], VIEWED)]
-
-    events, _ = _read(_report(tmp_path / "logs.csv", REPORT["English"], *rows))
-
-    assert events[0]["event_type"] == event_type
-    assert events[0].get("component") == component
-
-
-def test_completion_in_a_report_is_that_of_the_learner(tmp_path: Path) -> None:
-    text = (
-        "The user with id '3' updated the completion state for the course module with id '57' "
-        "for the user with id '7'."
-    )
-    rows = [(TIMES["English"], text), (TIMES["English"], VIEWED)]
-
-    events, _ = _read(_report(tmp_path / "logs.csv", REPORT["English"], *rows))
-
-    assert events[0]["learner_id"] == "7"
-    assert events[0]["event_type"] == "completion"
-    assert events[0]["component"] == "57"
-
-
-@pytest.mark.parametrize(
-    ("description", "origin", "reason"),
-    [
-        ("The user with id '0' viewed the course with id '4'.", "web", "guests and robots"),
-        (VIEWED, "cli", "scripts and restored courses"),
-        ("The user with id '3' has graded the submission '2' for the user with id '7' for the "
-         "assignment with course module id '5'.", "web", "teaching"),
-        ("The user with id '7' has logged in.", "web", "without a type of event"),
-        ("The user with id '7' viewed the user report in the gradebook.", "web",
-         "without a type of event"),
-    ],
-)  # fmt: skip
-def test_what_is_no_learning_in_a_report_is_left_out(
-    tmp_path: Path, description: str, origin: str, reason: str
-) -> None:
-    path = tmp_path / "logs.csv"
-    rows = [(TIMES["English"], description), (TIMES["English"], VIEWED)]
-    _, left_out = _read(_report(path, REPORT["English"], *rows, origin=origin))
-
-    assert left_out == {reason: 2 if origin == "cli" else 1}
-
-
-def test_the_report_of_the_site_names_the_course_in_each_row(tmp_path: Path) -> None:
-    header = f"Course,{REPORT['English']}"
-    path = _report(tmp_path / "logs.csv", header, (TIMES["English"], SUBMITTED), course="algebra")
-    [found], _ = _read(path)
-    assert found["unit_id"] == "algebra"
-
-    _, left_out = _read(_report(path, header, (TIMES["English"], SUBMITTED), course="-"))
-    assert left_out == {"without a unit": 1}
-
-
-def test_american_dates_are_read_where_one_of_them_shows_it(tmp_path: Path) -> None:
-    rows = [("3/25/24, 14:05", SUBMITTED), ("3/02/24, 14:05", VIEWED)]
-
-    events, _ = _read(_report(tmp_path / "logs.csv", REPORT["English"], *rows))
-
-    assert [event["time"][:10] for event in events] == ["2024-03-25", "2024-03-02"]
-
-
-def test_dates_of_two_meanings_are_refused_once(tmp_path: Path) -> None:
-    rows = [("3/02/24, 14:05", SUBMITTED), ("3/02/24, 14:05", VIEWED)]
-    path = _report(tmp_path / "logs.csv", REPORT["English"], *rows)
-
-    problem = _problem(path)
-    assert "column Time: expected dates that show which of their numbers is the month" in problem
-    assert "found '3/02/24, 14:05', and every date can be read day first and month first" in problem
-
-    given = {"time": {"from": "Time", "format": "%m/%d/%y, %H:%M"}}
-    events, _ = _read(path, mapping=given)
-    assert {event["time"][:10] for event in events} == {"2024-03-02"}
-
-
-def test_dates_that_fit_no_order_are_refused(tmp_path: Path) -> None:
-    rows = [("13/02/24, 14:05", SUBMITTED), ("3/14/24, 14:05", VIEWED)]
-
-    problem = _problem(_report(tmp_path / "logs.csv", REPORT["English"], *rows))
-
-    assert "found dates such as '13/02/24, 14:05' that together fit no order" in problem
-
-
-def test_times_of_another_language_are_shown_with_their_lines(tmp_path: Path) -> None:
-    rows = [(TIMES["German"], VIEWED), ("22 March 2024, 14:05", VIEWED), ("22 Mar, 14:05", VIEWED)]
-
-    problem = _problem(_report(tmp_path / "logs.csv", REPORT["German"], *rows))
-
-    assert "line 3, column Zeit: expected a date with its year and a time as written in" in problem
-    assert "German" in problem
-    assert problem.endswith("found '22 March 2024, 14:05'; also in line 4")
-
-
-def test_a_report_in_an_unknown_language_is_refused(tmp_path: Path) -> None:
-    header = "Idő,Név,Érintett,Környezet,Összetevő,Esemény,Leírás,Eredet,IP-cím"
-
-    problem = _problem(_report(tmp_path / "logs.csv", header, (TIMES["Spanish"], VIEWED)))
-
-    assert "the log report in English" in problem
-    assert "found the columns Idő, Név" in problem

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from components.simulator.sequences import CHUNK, Sequences, draw
-from components.simulator.simulate import events_table, outcomes_table
+from components.simulator.tables import events_table, outcomes_table
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,8 @@ from components.contracts.simulation import Simulation
 from components.errors import MasteryError
 from components.simulator import learner_model as model
 from components.simulator.sequences import CHUNK, Sequences
-from components.simulator.simulate import (
-    EVENTS,
-    OUTCOMES,
-    events_table,
-    outcomes_table,
-    simulate,
-)
+from components.simulator.simulate import simulate
+from components.simulator.tables import EVENTS, OUTCOMES, events_table, outcomes_table
 
 PARQUET = {"events.parquet", "outcomes.parquet", Simulation.FILE}
 
