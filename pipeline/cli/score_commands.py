@@ -132,7 +132,12 @@ def score(
         ),
     ] = None,
     component: Annotated[
-        str | None, _column("--component", "knowledge_component", "the knowledge component")
+        str | None,
+        _column(
+            "--component",
+            "the component of data.format, or knowledge_component",
+            "the knowledge component",
+        ),
     ] = None,
     correct: Annotated[
         str | None, _column("--correct", "correct", "1 for a right answer, 0 for a wrong one")

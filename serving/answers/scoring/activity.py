@@ -35,7 +35,8 @@ class ActivityColumns:
     A column that the log lacks is left out, unless its name was given.
 
     Attributes:
-        component: the knowledge component; None for `knowledge_component`, where there is one.
+        component: the knowledge component; None for the `component` of a platform's mapping, or
+            `knowledge_component`, where there is one.
         correct: 1 for a right answer, 0 for a wrong one, nothing for an event without; None for
             `correct`.
         seconds: the dwell time; None for `dwell_seconds`.
@@ -64,7 +65,7 @@ class ActivityColumns:
         common = [name for name in headers[0] if all(name in header for header in headers)]
         wanted = {
             TYPE: (None, EVENT_TYPE if spec.mapping else spec.columns.event_type),
-            COMPONENT: (self.component, "knowledge_component"),
+            COMPONENT: (self.component, _usual_component(spec)),
             CORRECT: (self.correct, "correct"),
             SECONDS: (self.seconds, "dwell_seconds"),
         }
@@ -80,6 +81,11 @@ class ActivityColumns:
                     f"{did_you_mean(given, common) or '.'}"
                 )
         return found
+
+
+def _usual_component(spec: LogSpec) -> str:
+    is_mapped = spec.mapping is not None and "component" in spec.mapping.column_names
+    return "component" if is_mapped else "knowledge_component"
 
 
 def _header(file: LogFile, spec: LogSpec) -> Sequence[str]:

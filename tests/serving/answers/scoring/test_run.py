@@ -11,7 +11,10 @@ import tensorflow as tf
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
+from components.config.mapping import EventMapping
 from components.errors import LogError, MasteryError
+from components.event_log.log_spec import LogSpec
+from components.event_log.sources import LogFile
 from serving.answers.need import expected_need
 from serving.answers.scoring import job as job_module
 from serving.answers.scoring.activity import ActivityColumns
@@ -262,6 +265,21 @@ def test_a_column_that_was_named_has_to_be_there(
     columns = ActivityColumns(component="knowledge_compnent")
     with pytest.raises(MasteryError, match="did you mean knowledge_component"):
         score(f"sqlite:///{tmp_path}/a.db", version, options(log, [NEWEST], columns=columns))
+
+
+@pytest.mark.parametrize(
+    ("mapped", "found"), [("component", "component"), ("unit_id", "knowledge_component")]
+)
+def test_the_component_of_a_mapping_is_the_one_of_pages(
+    tmp_path: Path, mapped: str, found: str
+) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("learner_id,unit_id,time,skill,component,knowledge_component\n"
+                    "l1,u,2026-01-01T00:00:00Z,add,mod_quiz,sum\n")  # fmt: skip
+    mapping = EventMapping.model_validate({"columns": {mapped: "skill"}})
+    spec = LogSpec.of(CONFIG).model_copy(update={"mapping": mapping})
+    columns = ActivityColumns().find([LogFile(str(path), "csv", 0)], spec)
+    assert columns == {"_component": found}
 
 
 def test_a_log_without_those_columns_is_scored(
