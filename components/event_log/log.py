@@ -6,14 +6,21 @@ The way of one row, a quiz in line 7 of `exports/2024-05.csv.gz`:
    finds the file.
 2. `readers.read_chunks` gives the file to the reader of its format. `csv_records` finds where the
    row begins and ends, `csv_reader` parses it: it is now text in a `chunks.Chunk`, with its line.
-3. `tables.read_table` reads the columns that a `log_spec.LogSpec` names, each by its kind
+   A file of JSON is cut into a line per record first (`json_items`), envelopes are opened
+   (`envelopes`), and what is nested stays JSON text (`nested_json`).
+3. In the log of a platform the row is still a record. `record_kinds` tells by the names of its
+   columns which of the platform's tables it is in; `mapped_reader` leaves it out, counted, if a
+   rule says so, and otherwise makes the columns of events from it, as the `EventMapping` says
+   (`components.platforms.expressions`, `lookups`). From here on it is a row like any other.
+4. `tables.read_table` reads the columns that a `log_spec.LogSpec` names, each by its kind
    (`column_kinds`, times in `clocks`). A wrong value becomes a `problems.Problem` with file, line
    and column, and the row is left out. Whatever only the whole log can decide, as the scale of
    times (`timescales`), is counted in a `tally.Tally`.
-4. `learners.Sample` leaves the row out if its learner is not in the sample.
-5. `point_in_time.cross_check` brings the times of the log to one clock and finds the outcomes that
-   see the row.
-6. `conclusion.conclude` decides from the counts whether the log can be used; if so,
+5. `learners.Sample` leaves the row out if its learner is not in the sample.
+6. `derived_outcomes.join_part` derives the outcomes of the learner, unless a table has them: the
+   row may be part of an answer. `point_in_time.cross_check` brings the times of the log to one
+   clock and finds the outcomes that see the row.
+7. `conclusion.conclude` decides from the counts whether the log can be used; if so,
    `conclusion.summarise` describes it.
 
 In between, the rows of a log that is too large for memory go by way of the disk (`shuffle`).
@@ -39,10 +46,7 @@ from components.event_log.conclusion import conclude, judge_reading, summarise
 from components.event_log.derived_outcomes import join_part
 from components.event_log.learners import choose_sample, smallest_hashes
 from components.event_log.log_spec import LogSpec, question_spec
-from components.event_log.point_in_time import (
-    cross_check,
-    fingerprint,
-)
+from components.event_log.point_in_time import cross_check, fingerprint
 from components.event_log.problems import raise_if_any
 from components.event_log.shuffle import RunWriter, divide, join_parts
 from components.event_log.sources import find_files

@@ -1,4 +1,4 @@
-"""The simulated log as Caliper events: what they hold, and that reading gives back every value."""
+"""The simulated log as Caliper events: what they hold, and what reading leaves out."""
 
 from __future__ import annotations
 
@@ -18,18 +18,10 @@ from components.platforms.formats import mapping_of
 from components.simulator.simulate import simulate
 
 LEARNERS = 60
-# The columns of events, and what the simulated table calls them.
-COLUMNS = {
-    "learner_id": "learner_id",
-    "unit_id": "unit_id",
-    "time": "time",
-    "event_type": "event_type",
-    "component": "knowledge_component",
-    "dwell_seconds": "dwell_seconds",
-    "completed": "exercise_completed",
-    "correct": "correct",
-    "playback_speed": "playback_speed",
-}
+COLUMNS = [
+    "learner_id", "unit_id", "time", "event_type", "component", "dwell_seconds", "completed",
+    "correct", "playback_speed",
+]  # fmt: skip
 
 # Caliper Analytics 1.2, appendix C: the actions of each type of events, and what each acts on.
 SHAPES = {
@@ -58,27 +50,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def records(folder: Path) -> list[dict[str, Any]]:
     lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
-
-
-def test_reading_gives_back_every_value(folder: Path, tmp_path: Path) -> None:
-    frame, _ = _read(folder)
-    simulate(LEARNERS, 3, tmp_path, format="parquet")
-    table = pl.read_parquet(tmp_path / "events.parquet", columns=[*COLUMNS.values()])
-    expected = table.rename({old: new for new, old in COLUMNS.items()}).with_columns(
-        pl.col("time").dt.truncate("1s")
-    )
-
-    typed = frame.with_columns(
-        pl.col("time").str.to_datetime(time_unit="us", time_zone="UTC"),
-        pl.col("dwell_seconds", "playback_speed").cast(pl.Float32),
-        pl.col("correct").cast(pl.Int8),
-        pl.col("completed").cast(pl.Int8).cast(pl.Boolean),
-    )
-    assert typed.columns == expected.columns
-    for name in COLUMNS:
-        assert typed[name].equals(expected[name], check_dtypes=True, null_equal=True), name
-    assert frame["dwell_seconds"].null_count() > 0
-    assert set(frame["correct"]) == {"0", "1", None}
 
 
 def test_everything_else_is_left_out_for_its_reason(
@@ -127,17 +98,10 @@ def test_members_without_a_value_are_not_written(folder: Path) -> None:
     assert '"duration":"PT' in text
 
 
-def test_the_log_is_the_same_for_the_same_seed(folder: Path, tmp_path: Path) -> None:
-    simulate(LEARNERS, 3, tmp_path, format="caliper")
-
-    for name in ("events.jsonl", "outcomes.csv"):
-        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
-
-
 def _read(folder: Path) -> tuple[pl.DataFrame, list[Hint]]:
     file = LogFile(str(folder / "events.jsonl"), "jsonl", 0)
     chunks = []
-    for chunk in read_chunks(file, [*COLUMNS], mapping_of("caliper")):
+    for chunk in read_chunks(file, COLUMNS, mapping_of("caliper")):
         assert not isinstance(chunk, Problem)
         chunks.append(chunk)
     hints = merge_hints(hint for chunk in chunks for hint in chunk.hints)

@@ -1,4 +1,4 @@
-"""The simulated log as tracking log of Open edX: what it holds, and that reading gives it back."""
+"""The simulated log as tracking log of Open edX: what it holds, and what reading leaves out."""
 
 from __future__ import annotations
 
@@ -18,18 +18,10 @@ from components.platforms.formats import mapping_of
 from components.simulator.simulate import simulate
 
 LEARNERS = 60
-# The columns of events, and what the simulated table calls them.
-COLUMNS = {
-    "learner_id": "learner_id",
-    "unit_id": "unit_id",
-    "time": "time",
-    "event_type": "event_type",
-    "component": "knowledge_component",
-    "dwell_seconds": "dwell_seconds",
-    "completed": "exercise_completed",
-    "correct": "correct",
-    "playback_speed": "playback_speed",
-}
+COLUMNS = [
+    "learner_id", "unit_id", "time", "event_type", "component", "dwell_seconds", "completed",
+    "correct", "playback_speed",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -43,27 +35,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def records(folder: Path) -> list[dict[str, Any]]:
     with gzip.open(folder / "tracking.log.gz", "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
-
-
-def test_reading_gives_back_every_value(folder: Path, tmp_path: Path) -> None:
-    frame, _ = _read(folder)
-    simulate(LEARNERS, 3, tmp_path, format="parquet")
-    table = pl.read_parquet(tmp_path / "events.parquet", columns=[*COLUMNS.values()])
-    expected = table.rename({old: new for new, old in COLUMNS.items()}).with_columns(
-        pl.col("time").dt.truncate("1s")
-    )
-
-    typed = frame.select(*COLUMNS).with_columns(
-        pl.col("time").str.to_datetime(time_unit="us", time_zone="UTC"),
-        pl.col("dwell_seconds", "playback_speed").cast(pl.Float32),
-        pl.col("correct").cast(pl.Int8),
-        pl.col("completed").cast(pl.Int8).cast(pl.Boolean),
-    )
-    assert typed.columns == expected.columns
-    for name in COLUMNS:
-        assert typed[name].equals(expected[name], check_dtypes=True, null_equal=True), name
-    assert frame["dwell_seconds"].null_count() > 0
-    assert set(frame["correct"]) == {"0", "1", None}
 
 
 def test_scores_are_those_of_the_answers(folder: Path) -> None:
@@ -115,12 +86,6 @@ def test_records_are_those_of_the_platform(records: list[dict[str, Any]]) -> Non
     assert all("id" in json.loads(record["event"]) for record in videos)
     answers = [json.dumps(record) for record in records if "problem" in record["event_type"]]
     assert not any("{name}" in text or "{component}" in text for text in answers)
-
-
-def test_the_log_is_the_same_for_the_same_seed(folder: Path, tmp_path: Path) -> None:
-    simulate(LEARNERS, 3, tmp_path, format="open_edx")
-    for name in ("tracking.log.gz", "outcomes.csv"):
-        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
 def _read(folder: Path) -> tuple[pl.DataFrame, list[Hint]]:
