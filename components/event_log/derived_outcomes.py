@@ -25,7 +25,13 @@ from components.config.outcomes import HORIZON, MOMENT, DerivedOutcomes
 from components.contracts.names import AS_OF, EVENT_TYPE, FOLD, LEARNER, ORDER, TIME, UNIT
 from components.event_log.derived_tables import BesideTable
 from components.event_log.moments import Moments, find_moments
-from components.event_log.point_in_time import Part, cross_check, join_events, type_of_column
+from components.event_log.point_in_time import (
+    Part,
+    cross_check,
+    first_not_before,
+    join_events,
+    type_of_column,
+)
 from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import common_clock
 
@@ -71,8 +77,7 @@ def join_part(
     clock = common_clock(read.clocks)
     assert clock is not None, "judge_reading refuses a log without one clock"
     rows, tally = derive(join_events(events, clock, spec), outcomes, spec, read, files)
-    typed = read.model_copy(update={"types": {**read.types, **_types_made(spec.derived)}})
-    part = cross_check(events, [rows], spec, typed, [])
+    part = cross_check(events, [rows], spec, _with_types_made(read, spec.derived), [])
     return replace(part, tally=merge_tallies([part.tally, tally]))
 
 
@@ -135,9 +140,11 @@ def derive(
     return rows, tally
 
 
-def _types_made(derived: DerivedOutcomes) -> dict[str, str]:
+def _with_types_made(read: Tally, derived: DerivedOutcomes) -> Tally:
+    """Returns the counts of reading with the types of the columns that are made here."""
     whole = all(float(value).is_integer() for value in horizons(derived))
-    return {HORIZON: "integer" if whole else "float", MOMENT: "text"}
+    made = {HORIZON: "integer" if whole else "float", MOMENT: "text"}
+    return read.model_copy(update={"types": {**read.types, **made}})
 
 
 def horizons(derived: DerivedOutcomes) -> list[float]:
@@ -152,7 +159,7 @@ def horizons(derived: DerivedOutcomes) -> list[float]:
 def _no_rows(clock: Clock, spec: LogSpec, read: Tally) -> pl.DataFrame:
     """Returns a table of outcomes without rows."""
     assert spec.derived is not None, "only called where outcomes are derived"
-    types = read.model_copy(update={"types": {**read.types, **_types_made(spec.derived)}})
+    types = _with_types_made(read, spec.derived)
     label = pl.String() if spec.label.task == "classification" else pl.Float64()
     schema = {
         LEARNER: pl.String(),
@@ -237,22 +244,9 @@ def _ask(events: pl.DataFrame, moments: Moments, read: Tally) -> _Asked:
 
     stop = moments.stop(as_of)
     asked = [as_of] if stop is None else [as_of, stop]
-    low, *rest = _positions(pair_of_event, times, pair, asked)
+    low, *rest = first_not_before(pair_of_event, times, pair, asked)
     high = np.maximum(rest[0], low) if rest else ends[pair]
     return _Asked(pairs, ordered, pair, moment, start, as_of, firsts[pair], low, high)
-
-
-def _positions(
-    pair_of_event: Numbers, times: Numbers, pair: Numbers, asked: Sequence[Numbers]
-) -> list[Numbers]:
-    """Returns for each moment the position of the pair's first event at or after it.
-
-    Times become ranks, so that a pair and a rank fit into one integer, as in `find_windows`.
-    """
-    distinct, rank = np.unique(np.concatenate([times, *asked]), return_inverse=True)
-    packed = pair_of_event * len(distinct) + rank[: len(times)]
-    ranks = np.split(rank[len(times) :], len(asked))
-    return [np.searchsorted(packed, pair * len(distinct) + found) for found in ranks]
 
 
 def _answers(

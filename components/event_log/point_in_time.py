@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import time as time_of_day
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -87,9 +87,8 @@ def find_windows(
 ) -> Windows:
     """Finds for every outcome the last `max_steps` events of its sequence with `time < as_of`.
 
-    A sequence is all events with the same `keys`. Sequences are numbered, times are replaced by
-    their rank among all times and moments, and both are packed into one integer. Then two binary
-    searches per outcome are enough, for any clock (integer, float, timestamp).
+    A sequence is all events with the same `keys`. With numbers for sequences, a few binary searches
+    per outcome are enough.
 
     Args:
         events: columns `learner_id`, `unit_id`, `time`, `_order` and any others, in any order of
@@ -117,15 +116,38 @@ def find_windows(
 
     times = seen[TIME].to_physical().to_numpy()
     moments = outcomes[AS_OF].to_physical().to_numpy()
-    distinct, rank = np.unique(np.concatenate([times, moments]), return_inverse=True)
-    packed_events = event_sequence * len(distinct) + rank[: seen.height]
-    packed_outcomes = outcome_sequence * len(distinct) + rank[seen.height :]
-
-    stop = np.searchsorted(packed_events, packed_outcomes, side="left")
+    [stop] = first_not_before(event_sequence, times, outcome_sequence, [moments])
     first = np.searchsorted(event_sequence, outcome_sequence, side="left")
     end = np.searchsorted(event_sequence, outcome_sequence, side="right")
     start = np.maximum(stop - max_steps, first)
     return Windows(seen.drop(SEQUENCE), first, start, stop, end)
+
+
+def first_not_before(
+    sequence_of_event: Positions,
+    times: npt.NDArray[Any],
+    sequence: Positions,
+    moments: Sequence[npt.NDArray[Any]],
+) -> list[Positions]:
+    """Finds the first event of a sequence at or after a moment.
+
+    Times are replaced by their rank among all times and moments, so that a sequence and a rank fit
+    into one integer, for any clock (integer, float, timestamp).
+
+    Args:
+        sequence_of_event: the number of each event's sequence, `[events]`, sorted.
+        times: of the events, `[events]`, sorted within a sequence.
+        sequence: the sequences that are asked about, `[questions]`.
+        moments: one or several arrays of moments, `[questions]` each.
+
+    Returns:
+        For each array of moments the positions among the events, `[questions]`; where a sequence
+        has no such event, that after its last one.
+    """
+    distinct, rank = np.unique(np.concatenate([times, *moments]), return_inverse=True)
+    packed = sequence_of_event * len(distinct) + rank[: len(times)]
+    ranks = np.split(rank[len(times) :], len(moments))
+    return [np.searchsorted(packed, sequence * len(distinct) + found) for found in ranks]
 
 
 @dataclass(frozen=True)
