@@ -235,7 +235,8 @@ def _decode(head: bytes) -> tuple[str, Dialect]:
 def _is_chinese(text: str) -> bool:
     """Returns whether few characters are rare, as those that other bytes make in GB 18030 are."""
     marks = "".join(mark for mark in text if not mark.isascii())
-    return len(marks.encode("gb2312", errors="ignore")) >= 0.95 * 2 * len(marks)
+    leads = marks.encode("gb2312", errors="ignore")[::2]  # up to 0xD7 of the common ones
+    return sum(lead <= 0xD7 for lead in leads) >= 0.8 * len(marks)
 
 
 def _find_delimiter(lines: Sequence[str]) -> str:

@@ -162,6 +162,12 @@ def test_chinese_in_gb18030_is_told_from_western_letters(tmp_path: Path) -> None
     assert look.frame.row(0) == ("王伟", "代数", "2024年05月01日")
 
 
+def test_western_letters_side_by_side_are_not_chinese(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_bytes(("Kurs;Note\n" + "Größen;2\n" * 20).encode("cp1252"))
+    [look] = look_at([str(tmp_path / "log.csv")])
+    assert (look.dialect.encoding, look.frame["Kurs"][0]) == ("cp1252", "Größen")
+
+
 def test_lines_lists_and_envelopes_of_json_hold_the_same_records(tmp_path: Path) -> None:
     records = [{"id": str(row), "actor": {"name": "a"}, "n": row} for row in range(9)]
     lines = "\n".join(map(json.dumps, records))
