@@ -46,8 +46,6 @@ def explain_missing(
 def _likely_cause(file: LogFile, table: Table, missing: list[str], header: Sequence[str]) -> str:
     if file.format == "csv":
         key = "data.csv.delimiter" if table.name == "events" else "data.outcomes_csv.delimiter"
-        if header[0].startswith("sep="):
-            return "; remove this line, which is Excel's own"
         if len(missing) > 1 and any(mark in name for name in header for mark in ";\t|"):
             return f"; separate the fields by commas, or name what separates them ({key})"
         is_value = re.compile(r"[+-]?\d[\d.:T Z/+-]*").fullmatch

@@ -251,10 +251,6 @@ def test_a_cause_that_many_files_share_is_reported_once(
     ("spoil", "advice"),
     [
         (lambda text: text.replace(",", ";"), "dwell; separate the fields by commas"),
-        (
-            lambda text: "sep=,\n" + text,
-            "found the columns sep=, ; remove this line, which is Excel's own",
-        ),
         (lambda text: text.split("\n", 1)[1], "the first line has to name the columns"),
         (
             lambda text: text.replace("_id", " ID", 2),
