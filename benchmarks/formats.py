@@ -24,16 +24,12 @@ from benchmarks.machine import describe_machine, warn_if_busy
 from benchmarks.sample import MASTERY, REPOSITORY
 from benchmarks.scoring import Measured, run_process
 from components.platforms.formats import PLATFORMS
+from components.simulator.platform_logs import FILES
 
 LINES = 2_000_000  # of the target: at most 30 s
-# Where a format has its events, and how many lines a learner has, those left out included.
-EVENTS = {
-    "parquet": ("events.parquet", 31.6),
-    "moodle": ("logstore_standard_log.csv", 37.3),
-    "open_edx": ("tracking.log.gz", 85.6),
-    "xapi": ("events.jsonl", 35.9),
-    "caliper": ("events.jsonl", 34.9),
-}
+# How many lines of events a learner has, those that are left out included.
+LINES_EACH = {"parquet": 31.6, "moodle": 37.3, "open_edx": 85.6, "xapi": 35.9, "caliper": 34.9}
+EVENTS = {"parquet": "events.parquet", **FILES}
 FEATURES = {
     "event_type": "categorical",
     "component": "categorical",
@@ -67,7 +63,7 @@ def main() -> None:
 
 def _measure(name: str, folder: Path, lines: int, table: Measured | None) -> Measured:
     """Writes a log, unless it is there, and reads it; prints a row."""
-    file, lines_per_learner = EVENTS[name]
+    file, lines_per_learner = EVENTS[name], LINES_EACH[name]
     log = folder / f"{name}-{lines}"
     if not (log / file).is_file():
         size = ["--learners", str(round(lines / lines_per_learner)), "--format", name]

@@ -14,7 +14,7 @@ import polars as pl
 from components.config.record_paths import split_path
 from components.contracts.names import EVENT_TYPE, LEARNER, TIME, UNIT
 from components.event_log.chunks import Chunk
-from components.event_log.problems import LEFT_OUT, Hint, Problem, hint_at
+from components.event_log.problems import LEFT_OUT, SHOWN_COLUMNS, Hint, Problem, hint_at
 from components.event_log.record_kinds import ChosenKind, choose_kind
 from components.event_log.record_text import as_text
 from components.event_log.sources import LogFile
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from components.config.mapping import EventMapping
     from components.config.record_paths import Rule
 
-SHOWN_COLUMNS = 30
 
 _TOLD = {LEARNER: "a learner", UNIT: "a unit", EVENT_TYPE: "a type of event"}
 _ROW = "row number"

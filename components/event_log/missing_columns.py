@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 from components.command.escape import shorten
 from components.command.suggest import did_you_mean
 from components.contracts.names import LEARNER, UNIT
-from components.event_log.problems import SHOWN_LETTERS, Problem
+from components.event_log.problems import SHOWN_COLUMNS, SHOWN_LETTERS, Problem
 
 if TYPE_CHECKING:
     from components.event_log.column_kinds import Table
     from components.event_log.sources import LogFile
-
-SHOWN_COLUMNS = 30
 
 
 def explain_missing(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN_PLACES = 3
 SHOWN_FILES = 3
+SHOWN_COLUMNS = 30
 SHOWN_LETTERS = 60
 LEFT_OUT = "records left out, "  # how hints about records begin that are not events
 

@@ -16,7 +16,7 @@ import polars as pl
 
 from components.config.value_sources import Source
 from components.contracts.names import TIME
-from components.event_log.problems import Problem, describe, places_of
+from components.event_log.problems import SHOWN_COLUMNS, Problem, describe, places_of
 from components.platforms.expressions import (
     column_of,
     is_in_record,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     Read = Callable[[LogFile, Sequence[str]], Iterator[Chunk | Problem]]
 
-SHOWN_COLUMNS = 30
 _ENOUGH = 2 / 3  # of a language's names: translators change one or another
 _HALF = 0.5  # of the columns of a table: it is probably meant
 _LIKE = str.maketrans({"’": "'", "\u00a0": " "})

@@ -14,7 +14,7 @@ import polars as pl
 
 from components.command.suggest import did_you_mean
 from components.config.record_paths import LOOKUPS, lookup_of
-from components.event_log.problems import Hint, Problem, describe
+from components.event_log.problems import SHOWN_COLUMNS, Hint, Problem, describe
 from components.event_log.record_text import as_text
 from components.event_log.sources import LogFile, format_of
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from components.event_log.chunks import Chunk
 
 LARGEST_BYTES = 256 << 20  # of the columns of a table that are needed, and of a list
-SHOWN_COLUMNS = 30
 
 Read = Callable[[LogFile, Sequence[str]], Iterator["Chunk | Problem"]]
 Content = TypeVar("Content")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from components.simulator.json_log import ROW, JsonLog
-from components.simulator.platform_logs import json_text
+from components.simulator.platform_logs import FILES, json_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ _ROBOT = "Mozilla/5.0 (compatible; CourseBot/2.1; +https://school.example/robot)
 
 def open_log(folder: Path) -> JsonLog:
     """Opens the log for writing, in a folder that exists."""
-    return JsonLog(folder / "events.jsonl", _prepared, [*_of_others(), *_of_learners()])
+    return JsonLog(folder / FILES["caliper"], _prepared, [*_of_others(), *_of_learners()])
 
 
 def _prepared(events: pl.DataFrame, before: int) -> pl.DataFrame:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 import numpy as np
 import polars as pl
@@ -37,14 +39,18 @@ class JsonLog:
         """Creates the file.
 
         Args:
-            path: of the file.
+            path: of the file, which is compressed if its name ends in `.gz`.
             prepare: returns events with `ROW` and the columns that records name. It gets events of
                 one chunk of learners, and how many there were before.
             records: for which events there is which record, in the order in which those of one
                 event are written. They may also name the column `uuid`.
         """
         self.paths = [path]
-        self._file = path.open("wb")
+        self._files = ExitStack()
+        self._file: BinaryIO = self._files.enter_context(path.open("wb"))
+        if path.suffix == ".gz":  # without a time, so that the same log gives the same bytes
+            packed = gzip.GzipFile("", "wb", compresslevel=5, fileobj=self._file, mtime=0)
+            self._file = cast("BinaryIO", self._files.enter_context(packed))
         self._prepare = prepare
         self._records = records
         self._rows = 0
@@ -71,7 +77,7 @@ class JsonLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self._files.close()
 
 
 def _uuids(count: int, seed: list[int]) -> pl.Series:

@@ -20,8 +20,9 @@ from typing import Self
 import polars as pl
 
 from components.simulator.learner_model import CATALOGUE, EVENT_TYPES
+from components.simulator.platform_logs import FILES
 
-LOG = "logstore_standard_log.csv"
+LOG = FILES["moodle"]
 ATTEMPTS = "h5pactivity_attempts.csv"
 
 _COLUMNS = (

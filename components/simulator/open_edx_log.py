@@ -11,20 +11,16 @@ answers in the forum, authors in Studio, and clicks that say nothing about learn
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import polars as pl
 
-from components.simulator.platform_logs import json_text
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from components.simulator.json_log import ROW, JsonLog, Record
+from components.simulator.platform_logs import FILES, json_text
 
 SITE = "https://lms.school.example"  # a name that RFC 2606 keeps for examples
 
-_ROW, _PLACE, _LINE = "_row", "_place", "_line"
 _AGENTS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/131.0.0.0 Safari/537.36",
@@ -35,48 +31,10 @@ _AGENTS = (
 _ROBOT = "Mozilla/5.0 (compatible; CourseBot/2.1; +https://search.school.example/bot.html)"
 
 
-def open_log(folder: Path) -> TrackingLog:
+def open_log(folder: Path) -> JsonLog:
     """Opens the log for writing, in a folder that exists."""
-    return TrackingLog(folder / "tracking.log.gz")
-
-
-class TrackingLog:
-    """A compressed file of records, one per line; complete when the block ends.
-
-    Attributes:
-        paths: the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.paths = [path]
-        self._raw = path.open("wb")
-        self._file = gzip.GzipFile("", "wb", compresslevel=5, fileobj=self._raw, mtime=0)
-        self._rows = 0
-
-    def write(self, events: pl.DataFrame) -> None:
-        """Appends events; see `platform_logs.PlatformLog`."""
-        rows = _prepared(events, self._rows)
-        self._rows += rows.height
-        parts = [
-            rows.filter(applies).select(
-                _ROW, pl.lit(place).alias(_PLACE), json_text(record).alias(_LINE)
-            )
-            for place, (applies, record) in enumerate([*_before_events(), *_of_learners()])
-        ]
-        lines = pl.concat(parts).sort(_ROW, _PLACE)[_LINE]
-        self._file.write("".join(f"{line}\n" for line in lines).encode())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
-        self._raw.close()
+    path = folder / FILES["open_edx"]
+    return JsonLog(path, _prepared, [*_before_events(), *_of_learners()])
 
 
 def _prepared(events: pl.DataFrame, before: int) -> pl.DataFrame:
@@ -90,7 +48,7 @@ def _prepared(events: pl.DataFrame, before: int) -> pl.DataFrame:
     attempts = pl.int_range(1, pl.len() + 1).over("learner_id", "knowledge_component")
     correct = pl.col("correct").cast(pl.String)
     return events.select(
-        pl.int_range(before, before + pl.len()).alias(_ROW),
+        pl.int_range(before, before + pl.len()).alias(ROW),
         "event_type",
         "exercise_completed",
         pl.col("time").dt.to_string("%Y-%m-%dT%H:%M:%S%.6f+00:00"),
@@ -181,7 +139,7 @@ def _problem(kind: str, title: str, event: dict[str, Any]) -> dict[str, Any]:
     return _by_server(kind, told, path=handler, course_user_tags=pl.lit("{}"), module=module)
 
 
-def _of_learners() -> list[tuple[pl.Expr, dict[str, Any]]]:
+def _of_learners() -> list[tuple[pl.Expr, Record]]:
     """Returns which events become which records."""
     kind = pl.col("event_type")
     exercise, quiz = kind == "exercise", kind == "quiz"
@@ -226,9 +184,9 @@ def _of_learners() -> list[tuple[pl.Expr, dict[str, Any]]]:
     ]
 
 
-def _before_events() -> list[tuple[pl.Expr, dict[str, Any]]]:
+def _before_events() -> list[tuple[pl.Expr, Record]]:
     """Returns before which events there is a record that is no event of a learner."""
-    number, kind = pl.col(_ROW), pl.col("event_type")
+    number, kind = pl.col(ROW), pl.col("event_type")
     answered = kind.is_in(["exercise", "quiz"]) & pl.col("exercise_completed").fill_null(True)
     told = _as_text({"POST": {"input_{name}_2_1": ["choice_2"]}, "GET": pl.lit("{}")})
     request = f"/courses/{{course}}/xblock/{_BLOCK % 'problem'}/handler/xmodule_handler/problem_get"

@@ -16,6 +16,14 @@ import polars as pl
 if TYPE_CHECKING:
     from types import TracebackType
 
+# By platform: the file that tells of all events; Moodle has further tables of the same ones.
+FILES = {
+    "moodle": "logstore_standard_log.csv",
+    "open_edx": "tracking.log.gz",
+    "xapi": "events.jsonl",
+    "caliper": "events.jsonl",
+}
+
 
 class PlatformLog(Protocol):
     """New files of a log that events are appended to; complete when the block ends.

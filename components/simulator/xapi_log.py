@@ -17,6 +17,7 @@ import polars as pl
 
 from components.simulator.json_log import ROW, JsonLog, Record
 from components.simulator.learner_model import CATALOGUE
+from components.simulator.platform_logs import FILES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,7 @@ _ROBOT = "Mozilla/5.0 (compatible; CourseBot/2.1; +https://lms.example.org/robot
 
 def open_log(folder: Path) -> JsonLog:
     """Opens the log for writing, in a folder that exists."""
-    return JsonLog(folder / "events.jsonl", _prepared, [*_of_others(), *_of_learners()])
+    return JsonLog(folder / FILES["xapi"], _prepared, [*_of_others(), *_of_learners()])
 
 
 def _prepared(events: pl.DataFrame, before: int) -> pl.DataFrame:

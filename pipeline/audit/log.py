@@ -16,10 +16,9 @@ from components.contracts.names import AS_OF, FOLD, LEARNER, ORDER, TIME, UNIT
 from components.event_log.clocks import to_clock
 from components.event_log.conclusion import judge_reading
 from components.event_log.derived_outcomes import derive
-from components.event_log.log import read_files
+from components.event_log.log import find_log, read_files
 from components.event_log.problems import raise_if_any
 from components.event_log.sources import Listing, find_files
-from components.event_log.spans import choose_spans
 from components.event_log.tables import events_table, outcomes_table
 from components.event_log.tally import merge_tallies
 from components.event_log.timescales import common_clock
@@ -44,14 +43,9 @@ def files_of(config: Config) -> Files:
     Raises:
         LogError: there are none.
     """
-    data = config.data
-    chosen = choose_spans([*data.events, *data.outcome_files], data.span)
-    found = {
-        "events": find_files("events", chosen.fill(data.events), data.event_mapping),
-        "outcomes": find_files("outcomes", chosen.fill(data.outcome_files)),
-    }
-    raise_if_any(problem for listing in found.values() for problem in listing.problems)
-    return {table: listing.files for table, listing in found.items()}
+    found = find_log(config)
+    raise_if_any([*found.events.problems, *found.outcomes.problems])
+    return {"events": found.events.files, "outcomes": found.outcomes.files}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from components.command.suggest import did_you_mean
 from components.config.data import check_timezone
 from components.contracts.names import LEARNER, TIME, UNIT
 from components.errors import MasteryError
+from components.event_log.problems import SHOWN_COLUMNS
 from components.platforms.formats import FORMATS, PLATFORMS, STANDARD, mapping_of
 from pipeline.proposal.derivations import DERIVATIONS, choose_derivation
 from pipeline.proposal.overview import Overview, read_events, read_outcomes
@@ -20,7 +21,6 @@ from pipeline.proposal.propose import Proposal, propose
 from pipeline.proposal.reading import ANSWERS, Field, Kind, Reading, read_table_of
 from pipeline.proposal.roles import SURE, Guess, roles_of_events
 from pipeline.proposal.tables import (
-    SHOWN_COLUMNS,
     OutcomeTable,
     find_tables,
     profiles_of,

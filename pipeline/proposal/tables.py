@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from components.errors import MasteryError
+from components.event_log.problems import SHOWN_COLUMNS
 from components.event_log.sources import format_of
 from components.platforms.formats import STANDARD
 from pipeline.proposal.look import Look, look_at, look_at_table
@@ -22,7 +23,6 @@ from pipeline.proposal.words import Role
 
 MOST_BESIDE = 20  # files beside that of events that are looked at for outcomes
 LEAST_SURE = 0.65  # that a column of a table nobody named is a label
-SHOWN_COLUMNS = 30
 
 
 @dataclass(frozen=True)

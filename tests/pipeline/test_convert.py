@@ -14,17 +14,12 @@ from components.config import load_config
 from components.config.root import Config
 from components.errors import LogError, MasteryError
 from components.example_gen.examples import examples_from_log
+from components.simulator.platform_logs import FILES
 from components.simulator.simulate import simulate
 from pipeline import table_writer
 from pipeline.convert import Request, convert
 from tests.pipeline.cli.typed import mastery
 
-LOGS = {
-    "moodle": "logstore_standard_log.csv",
-    "open_edx": "tracking.log.gz",
-    "xapi": "events.jsonl",
-    "caliper": "events.jsonl",
-}
 FEATURES = {
     "event_type": "categorical",
     "component": "categorical",
@@ -36,7 +31,7 @@ FEATURES = {
 }
 
 
-@pytest.fixture(scope="module", params=LOGS)
+@pytest.fixture(scope="module", params=FILES)
 def log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a folder, named after its format, with a platform's log."""
     folder = tmp_path_factory.mktemp("log") / str(request.param)
@@ -94,7 +89,7 @@ def configure(
 @pytest.mark.parametrize("to", ["parquet", "csv", "jsonl"])
 def test_the_table_gives_the_same_examples(log: Path, tmp_path: Path, to: str) -> None:
     outcomes = log / "outcomes.csv"
-    original = configure(tmp_path, log / LOGS[log.name], outcomes, format=log.name)
+    original = configure(tmp_path, log / FILES[log.name], outcomes, format=log.name)
 
     converted = convert(Request.of(original), tmp_path / "table", to=to)
 
@@ -105,7 +100,7 @@ def test_the_table_gives_the_same_examples(log: Path, tmp_path: Path, to: str) -
 
 
 def test_a_log_needs_no_configuration(log: Path, tmp_path: Path) -> None:
-    file = str(log / LOGS[log.name])
+    file = str(log / FILES[log.name])
     outcomes = log / "outcomes.csv"
     by_config = convert(
         Request.of(configure(tmp_path, Path(file), outcomes, format=log.name)), tmp_path / "one"
@@ -289,7 +284,7 @@ def test_a_log_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
 
 
 def test_derived_outcomes_are_a_table_too(log: Path, tmp_path: Path) -> None:
-    events = log / LOGS[log.name]
+    events = log / FILES[log.name]
     original = configure(tmp_path, events, INACTIVITY, label=ACTIVITY, format=log.name)
 
     converted = convert(Request.of(original), tmp_path / "table")
@@ -305,7 +300,7 @@ def test_derived_outcomes_are_a_table_too(log: Path, tmp_path: Path) -> None:
 
 
 def test_neither_table_is_there_if_nothing_can_be_derived(tmp_path: Path, log: Path) -> None:
-    events = log / LOGS[log.name]
+    events = log / FILES[log.name]
     never = {**INACTIVITY, "at": ["900d"]}
     config = configure(tmp_path, events, never, label=ACTIVITY, format=log.name)
 

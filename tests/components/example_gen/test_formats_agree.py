@@ -13,16 +13,9 @@ from components.config import load_config
 from components.config.root import Config
 from components.event_log.log import check_log
 from components.example_gen.examples import examples_as_written, examples_from_log
-from components.simulator.platform_logs import next_seconds, whole_seconds
+from components.simulator.platform_logs import FILES, next_seconds, whole_seconds
 from components.simulator.simulate import TABLES, simulate
 
-# The file of events in each format; Moodle has further tables of the same events.
-FORMATS = {
-    "moodle": "logstore_standard_log.csv",
-    "open_edx": "tracking.log.gz",
-    "xapi": "events.jsonl",
-    "caliper": "events.jsonl",
-}
 LEARNERS, SEED = 300, 4
 # What the simulated table calls the standard columns.
 RENAMED = {"knowledge_component": "component", "exercise_completed": "completed"}
@@ -53,7 +46,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=FORMATS)
+@pytest.fixture(scope="module", params=FILES)
 def log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a folder, named after its format, with the log as a platform writes it."""
     folder = tmp_path_factory.mktemp("platforms") / str(request.param)
@@ -63,8 +56,8 @@ def log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def configure(folder: Path, *, history: str = "unit", **data: Any) -> Config:
     """Returns the configuration of a log in a folder."""
-    is_platform = folder.name in FORMATS
-    events = FORMATS.get(folder.name, "events.parquet")
+    is_platform = folder.name in FILES
+    events = FILES.get(folder.name, "events.parquet")
     outcomes = "outcomes.csv" if is_platform else "outcomes.parquet"
     document = {
         "name": "formats",

@@ -12,16 +12,10 @@ from components.event_log.problems import Problem
 from components.event_log.readers import read_chunks
 from components.event_log.sources import find_files
 from components.platforms.formats import mapping_of
-from components.simulator.platform_logs import whole_seconds
+from components.simulator.platform_logs import FILES, whole_seconds
 from components.simulator.simulate import simulate
 
 LEARNERS = 60
-FILES = {
-    "moodle": "logstore_standard_log.csv",
-    "open_edx": "tracking.log.gz",
-    "xapi": "events.jsonl",
-    "caliper": "events.jsonl",
-}
 # The columns of events, and what the simulated table calls them.
 COLUMNS = {
     "learner_id": "learner_id",
