@@ -6,9 +6,8 @@ whole log is known to be right: which columns have values, and whether its times
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +29,7 @@ from components.event_log.spans import choose_spans
 from components.event_log.tables import events_table, read_table
 from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import common_clock, extent, judge_clock
+from components.files.atomic import draft_folder
 from components.platforms.formats import FORMATS, STANDARD, mapping_of
 from pipeline.table_writer import SUFFIXES, new_table
 
@@ -171,7 +171,7 @@ def convert(
     target = out / f"events.{to}"
     others = _check_free(target, found, derives=request.config is not None, overwrite=overwrite)
     try:
-        with _scratch_in(out) as folder:
+        with draft_folder(out) as folder:
             parts = _Parts(folder)
             read = _read(found, request.table, parts)
             raise_if_any(_judge(read))
@@ -203,20 +203,6 @@ def _check_free(target: Path, found: Listing, *, derives: bool, overwrite: bool)
             f"{taken[0]} exists. Choose another --out, or add --overwrite to replace it."
         )
     return [path for path in taken if path.suffix != target.suffix]
-
-
-@contextmanager
-def _scratch_in(out: Path) -> Iterator[Path]:
-    """Yields a hidden folder in `out`; an error leaves neither it nor a new `out`."""
-    is_new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".convert-", dir=out) as folder:
-            yield Path(folder)
-    except BaseException:
-        if is_new:
-            out.rmdir()
-        raise
 
 
 class _Parts:

@@ -68,6 +68,23 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     sync(target.parent)
 
 
+@contextmanager
+def draft_folder(out: Path) -> Iterator[Path]:
+    """Yields a hidden folder in `out`, from which complete files are moved there.
+
+    It is removed at the end. After an error a new `out` is removed as well.
+    """
+    is_new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".draft-", dir=out) as folder:
+            yield Path(folder)
+    except BaseException:
+        if is_new:
+            out.rmdir()
+        raise
+
+
 def rename_to_new(folder: Path, target: Path) -> bool:
     """Renames `folder` to `target` on the same file system, unless `target` exists.
 

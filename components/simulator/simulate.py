@@ -6,7 +6,6 @@ and are appended to files in a hidden folder, which are moved to their place at 
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ import pyarrow as pa
 from components.contracts.contract import ContractError
 from components.contracts.simulation import Simulation
 from components.errors import MasteryError
-from components.files.atomic import sync, sync_tree
+from components.files.atomic import draft_folder, sync, sync_tree
 from components.node.cache_key import code_fingerprint
 from components.platforms.formats import PLATFORMS
 from components.simulator.bias import planted, require_bias
@@ -151,16 +150,9 @@ def _write(
     folder: Path, request: Simulation, on_progress: Callable[[int], None] | None
 ) -> Simulation:
     """Writes the log into a folder within `folder`, then moves it to its place."""
-    is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".simulate-", dir=folder) as draft:
-            simulation = _write_tables(Path(draft), request, on_progress)
-            _publish(Path(draft), folder, simulation)
-    except BaseException:
-        if is_new:
-            folder.rmdir()
-        raise
+    with draft_folder(folder) as draft:
+        simulation = _write_tables(draft, request, on_progress)
+        _publish(draft, folder, simulation)
     return simulation
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from components.files.atomic import (
     NotAFileError,
+    draft_folder,
     new_file,
     new_folder,
     open_regular,
@@ -161,3 +162,27 @@ def test_written_files_follow_the_umask(tmp_path: Path) -> None:
         "made": 0o750, "made/answers.csv": 0o640, "model": 0o750, "model/data": 0o640,
         ".lock": 0o640,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_an_error_leaves_no_draft(tmp_path: Path, existing: bool) -> None:
+    out = tmp_path / "out"
+    if existing:
+        out.mkdir()
+        (out / "kept").write_text("1")
+
+    def interrupted() -> None:
+        with draft_folder(out) as draft:
+            (draft / "half").write_text("2")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.name for path in tmp_path.rglob("*")] == (["out", "kept"] if existing else [])
+
+
+def test_files_are_moved_out_of_a_draft(tmp_path: Path) -> None:
+    with draft_folder(tmp_path / "out") as draft:
+        (draft / "whole").write_text("1")
+        (draft / "whole").rename(tmp_path / "out" / "whole")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["whole"]
