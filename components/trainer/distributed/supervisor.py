@@ -295,8 +295,8 @@ class _Watch:
             raise TrainingError(failure.text)
         self._log(rank)
         raise TrainingError(
-            f"{worker.name} failed: {as_sentence(failure.text)} The log of this node has the last lines of the "
-            "worker's."
+            f"{worker.name} failed: {as_sentence(failure.text)} The log of this node has the last "
+            "lines of the worker's."
         )
 
     def _log(self, rank: int) -> None:
