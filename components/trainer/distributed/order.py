@@ -5,8 +5,8 @@ somewhere, can write into no later attempt:
 
     order.json       what to do (`Order`)
     checkpoint.npz   the state after the last epoch, from which another attempt can go on
-    beat-1.txt       what worker 1 is doing, several times a minute (`beats`)
-    weights-1.txt    a digest of the weights of worker 1 after each epoch
+    beat-1.txt       what worker 1 is doing, every second (`Pulse`)
+    weights-1.txt    a digest of the weights of worker 1 after each epoch, and at the end
     progress.txt     what the chief reports, a line per report
     failure-1.json   why worker 1 gave up (`Failure`)
     log-1.txt        what worker 1 printed, where it runs on the supervisor's machine
@@ -26,8 +26,14 @@ CHECKPOINT = "checkpoint.npz"
 WEIGHTS = "weights.npz"
 PROGRESS = "progress.txt"
 
+END = "end"  # in place of an epoch's number, of the weights that a worker ends with
 FAILED = 3  # exit status of a worker that has written a `Failure`
 PEER_LOST = 4  # of one that could not go on because another worker did not answer
+
+
+def absolute_uri(path: str) -> str:
+    """Returns a path as workers elsewhere need it; a URI is one already."""
+    return path if "://" in path else str(Path(path).absolute())
 
 
 class Order(Contract):
@@ -66,12 +72,21 @@ class Order(Contract):
         """Where the chief keeps the state after the last epoch."""
         return Path(self.folder, CHECKPOINT)
 
+    @property
+    def weights(self) -> Path:
+        """Where the chief writes the weights of the best epoch, by their place as `0`, `1`, ..."""
+        return Path(self.folder, WEIGHTS)
+
     def beat(self, rank: int) -> Path:
         """Where a worker says that it lives, and how far it is."""
         return Path(self.folder, f"beat-{rank}.txt")
 
     def digests(self, rank: int) -> Path:
-        """Where a worker writes a line after each epoch: its number and a digest of the weights."""
+        """Where a worker writes a line after each epoch: its number, a digest of the weights.
+
+        The last line has `END` in place of the number, and says that the worker is done. It then
+        waits to be stopped: if it left, others that still exchange something could not.
+        """
         return Path(self.folder, f"weights-{rank}.txt")
 
     def log(self, rank: int) -> Path:
