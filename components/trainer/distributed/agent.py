@@ -55,7 +55,6 @@ _GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 _VISIBLE = 20.0  # seconds until a file that another machine wrote must be seen here
 _NOWHERE = "192.0.2.1"  # reserved for documentation; nothing is ever sent to it
 _ADDRESS = re.compile(r"(\[(?P<literal>[^][]+)\]|(?P<name>[^][:]+))(:(?P<port>[0-9]{1,5}))?")
-_TAIL = 4096  # bytes at the end of a log that are searched for an error
 
 Tell = Callable[[str], None]
 
@@ -280,7 +279,6 @@ class _Use:
         self._trainer = in_one_line(claim.machine)
         self._liveness = Liveness(folder / "trainers" / claim.trainer)
         self._process: subprocess.Popen[bytes] | None = None
-        self._log: Path | None = None
         self._scratch: str | None = None
         self._started = 0.0
         self._asked_since: float | None = None
@@ -313,7 +311,7 @@ class _Use:
         status = self._process.poll()
         if status is not None:
             seconds = time.monotonic() - self._started
-            self._report(status, _last_line(self._log) if status else "")
+            self._report(status)
             self._tell(f"process {self._process.pid} ended with {status} after {seconds:.0f} s")
 
     def _start(self, wanted: Wanted) -> None:
@@ -330,9 +328,9 @@ class _Use:
             return
 
         try:
-            self._log = Order.read_file(order).log(wanted.rank)
+            printed = Order.read_file(order).log(wanted.rank)  # the Trainer reads it, too
             self._scratch = tempfile.mkdtemp(prefix="mastery-training-")
-            with self._log.open("wb") as log:
+            with printed.open("wb") as log:
                 self._process = subprocess.Popen(
                     worker_command(order, wanted.rank, "--scratch", self._scratch),
                     stdin=subprocess.PIPE,
@@ -355,7 +353,7 @@ class _Use:
         self._report(NOT_STARTED, why)
         self._tell(why)
 
-    def _report(self, status: int, message: str) -> None:
+    def _report(self, status: int, message: str = "") -> None:
         """Says how it has ended; if that fails, the next turn says it."""
         text = shorten(in_one_line(message), 1000)
         write(self._own, Status(claim=self._claim.claim, exit_status=status, message=text))
@@ -383,19 +381,6 @@ def _is_listed(path: Path) -> bool:
         return path in path.parent.iterdir() and path.is_file()
     except OSError:
         return False
-
-
-def _last_line(log: Path | None) -> str:
-    """Returns the last line of a log that is not empty."""
-    if log is None:
-        return ""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL))
-            lines = file.read().decode(errors="replace").split("\n")
-    except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _free_port() -> int:

@@ -46,6 +46,7 @@ LOST_STATUS = 125  # exit status of a worker that was lost with its machine
 _PATIENCE = 30 * 60.0  # seconds until enough workers must have joined; a cluster may add machines
 _REPEAT = 60.0  # seconds between two reports of the same
 _TAKEN = 60.0  # seconds until a worker that lives must have taken its order
+_ENDING = 15.0  # seconds until a worker that lives must have ended its process
 _BACK_OFF = (0.5, 3.0)  # seconds, when two Trainers want the same workers
 _JOIN = "start `mastery training-worker --folder {folder}` on another machine"
 
@@ -165,7 +166,9 @@ class JoinedMachines:
                 self._heart.release(len(chosen) - len(hired))
                 time.sleep(random.uniform(*_BACK_OFF))
                 return []
-            hired.append(RemoteWorker(number, member, member.registration, claim, self._heart))
+            worker = RemoteWorker(number, member, member.registration, claim, self._heart)
+            worker.team = hired
+            hired.append(worker)
         return hired
 
 
@@ -258,7 +261,8 @@ class RemoteWorker:
 
     Attributes:
         address: `host:port` that the other workers reach.
-        problem: why it ended, as far as its machine could say; empty if there is nothing to say.
+        problem: why it ended, where the exit status does not say it; otherwise empty.
+        team: the workers of the same attempt.
     """
 
     def __init__(
@@ -271,6 +275,7 @@ class RemoteWorker:
     ) -> None:
         self.address = registration.address
         self.problem = ""
+        self.team = [self]
         self._name = f"worker {number} on {in_one_line(registration.machine)}"
         self._folder = member.folder
         self._liveness = member.liveness
@@ -340,9 +345,26 @@ class RemoteWorker:
         return LOST_STATUS
 
     def stop(self) -> None:
-        """Has its machine kill the process, which is then free for others; does not wait for it."""
-        if self._is_released:
-            return
-        self._is_released = True
-        remove_claim(self._folder, self._claim.claim)
-        self._heart.release()
+        """Has its machine kill the process, and waits for that.
+
+        An attempt ends for all its workers: those hired with it are told, too, so that the next
+        ones need not be waited for.
+        """
+        for worker in self.team:
+            worker._release()
+        deadline = time.monotonic() + _ENDING
+        while self._is_busy() and time.monotonic() < deadline:
+            time.sleep(LOOK / 4)
+
+    def _release(self) -> None:
+        if not self._is_released:
+            self._is_released = True
+            remove_claim(self._folder, self._claim.claim)
+            self._heart.release()
+
+    def _is_busy(self) -> bool:
+        """Whether its machine lives, and works for this Trainer."""
+        self._liveness.look()
+        status = read(self._folder, Status)
+        is_there = status is not None and status.claim == self._claim.claim
+        return is_there and self._liveness.silence < 3 * BEAT

@@ -167,7 +167,7 @@ class Status(Contract):
     Attributes:
         claim: the id of the use that it belongs to.
         exit_status: of its process; None while that runs, or waits for an order.
-        message: why it ended.
+        message: why there was no process.
     """
 
     FILE: ClassVar[str] = "status.json"
