@@ -117,7 +117,11 @@ def _run(plan: RunPlan, layout: Layout, store: Metadata, console: PlainConsole) 
     started = time.monotonic()
     try:
         with _scratch(folder) as scratch:
-            environment = {**store.as_environment(), **plan.config.push.as_environment()}
+            environment = {
+                **store.as_environment(),
+                **plan.config.push.as_environment(),
+                **plan.config.training.as_environment(),
+            }
             code = _run_worker(folder, environment, scratch, console)
         if not (folder / RunResult.FILE).exists():
             _remove_pieces(layout, store, plan.run)
