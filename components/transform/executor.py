@@ -2,18 +2,18 @@
 
 It does what TFX's executor does with TensorFlow Transform for a node that has one input, no
 analyzer cache and no statistics. TFX's traces the preprocessing function four times more, to find
-out what we know: which columns it reads, and that it has to be analysed.
+out what we know: which columns it reads, and that it has to be analysed. TFX's writes transformed
+examples in the order in which a runner happens to hand them on; see `components.transform.shards`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_metadata.proto.v0.schema_pb2 import Schema
@@ -22,16 +22,15 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, json_utils
-from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.tfxio.tfxio import TFXIO
 
 from components.contracts.names import SPLITS
 from components.node.settings import TransformSettings
 from components.transform.preprocessing import input_columns, preprocessing_fn
+from components.transform.shards import TransformShard, find_shards
 
 TRAIN, EVAL, _ = SPLITS
 TEMPORARY = ".temp_path"  # below the transform graph, as TFX has it
-SHARDS = "transformed_examples"  # prefix of the files of a split
 
 
 class Executor(BaseBeamExecutor):  # type: ignore[misc]
@@ -62,17 +61,28 @@ class Executor(BaseBeamExecutor):  # type: ignore[misc]
         settings = TransformSettings.from_property(custom_config["config"])
         schema = _read_schema(artifact_utils.get_single_uri(input_dict["schema"]))
         columns = input_columns(settings)
-        sources = {split: _source(examples, split, schema, columns) for split in (TRAIN, EVAL)}
-        folders = {
-            split: artifact_utils.get_split_uri([transformed], split) for split in (TRAIN, EVAL)
-        }
+        shards = [
+            shard
+            for split in (TRAIN, EVAL)
+            for shard in find_shards(*_split_folders(split, examples, transformed))
+        ]
 
         temporary = str(Path(graph, TEMPORARY))
         preprocess = partial(preprocessing_fn, custom_config=custom_config)
-        with self._make_beam_pipeline() as pipeline, tft_beam.Context(temporary):
-            learned = _analyse(pipeline, sources[TRAIN], schema, preprocess, graph)
-            for split, source in sources.items():
-                _transform(pipeline, split, source, learned, folders[split])
+        Path(transformed.uri).mkdir(parents=True, exist_ok=True)
+        with (
+            TemporaryDirectory(dir=transformed.uri) as drafts,
+            self._make_beam_pipeline() as pipeline,
+            tft_beam.Context(temporary),
+        ):
+            source = _source(examples, schema, columns)
+            saved_model, metadata = _analyse(pipeline, source, schema, preprocess, graph)
+            transform = TransformShard(schema, columns, metadata.schema, drafts)
+            _ = (
+                pipeline
+                | "Shards" >> beam.Create(shards, reshuffle=True)
+                | "TransformShard" >> beam.ParDo(transform, beam.pvalue.AsSingleton(saved_model))
+            )
         io_utils.delete_dir(temporary)
 
 
@@ -80,10 +90,15 @@ def _read_schema(folder: str) -> Schema:
     return io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(folder))
 
 
-def _source(examples: Artifact, split: str, schema: Schema, columns: list[str]) -> TFXIO:
-    """Returns the columns that Transform reads of a split, as a source of record batches."""
+def _split_folders(split: str, *artifacts: Artifact) -> list[str]:
+    return [artifact_utils.get_split_uri([artifact], split) for artifact in artifacts]
+
+
+def _source(examples: Artifact, schema: Schema, columns: list[str]) -> TFXIO:
+    """Returns the columns that Transform reads of the train split, as a source of batches."""
+    [folder] = _split_folders(TRAIN, examples)
     tfxio = tfxio_utils.make_tfxio(
-        file_pattern=io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split)),
+        file_pattern=io_utils.all_files_pattern(folder),
         telemetry_descriptors=["Transform"],
         payload_format=examples_utils.get_payload_format(examples),
         data_view_uri=None,
@@ -104,34 +119,3 @@ def _analyse(
     _ = raw | "WriteRawMetadata" >> tft_beam.WriteMetadata(raw_folder, pipeline)
     _ = learned | tft_beam.WriteTransformFn(folder)
     return learned
-
-
-def _transform(
-    pipeline: beam.Pipeline, split: str, source: TFXIO, learned: Any, folder: str
-) -> None:
-    """Transforms the examples of a split and writes them, in their order."""
-    batches = pipeline | f"Read[{split}]" >> source.BeamSource()
-    dataset = (batches, source.TensorAdapterConfig())
-    transform = tft_beam.TransformDataset(output_record_batches=True)
-    transformed, metadata = (dataset, learned) | f"Transform[{split}]" >> transform
-
-    _ = (
-        transformed
-        | f"Encode[{split}]" >> beam.ParDo(_Encode(metadata.schema))
-        | f"Write[{split}]"
-        >> beam.io.WriteToTFRecord(str(Path(folder, SHARDS)), file_name_suffix=".gz")
-    )
-
-
-class _Encode(beam.DoFn):  # type: ignore[misc]
-    """Encodes record batches as `tf.Example`s."""
-
-    def __init__(self, schema: Schema) -> None:
-        self._schema = schema
-
-    def setup(self) -> None:
-        self._coder = RecordBatchToExamplesEncoder(self._schema)
-
-    def process(self, element: tuple[pa.RecordBatch, dict[str, pa.Array]]) -> Iterator[bytes]:
-        batch, _ = element
-        yield from self._coder.encode(batch)
