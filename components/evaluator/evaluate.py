@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -287,7 +288,8 @@ def _measure(
 ) -> MeasuredModels:
     """Returns the metrics of models, with intervals; `points` are those of their decisions."""
     label, rules = settings.label, settings.evaluation
-    analyze(predictions, label, rules.slices, folder, settings.beam)
+    where = settings.beam.with_environment(os.environ)
+    analyze(predictions, label, rules.slices, folder, where)
     results = load_results(folder, [*predictions], label, rules)
     if label.classes:
         results = {
