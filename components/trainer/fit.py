@@ -174,9 +174,14 @@ def reproducible(seed: int) -> Iterator[None]:
         disable_op_determinism()
 
 
-def compile_network(network: keras.Model, label: Label, training: Training) -> None:
+def compile_network(
+    network: keras.Model,
+    label: Label,
+    training: Training,
+    adam: type[keras.optimizers.Adam] = keras.optimizers.Adam,
+) -> None:
     """Gives the network its loss, optimizer and the metrics of the learning curves."""
-    optimizer = keras.optimizers.Adam(training.learning_rate)
+    optimizer = adam(training.learning_rate)
     if training.precision == "mixed_float16":  # without scaling, small gradients become zero
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
 

@@ -12,6 +12,7 @@ import tensorflow_transform as tft
 from components.contracts.names import REWEIGHED
 from components.errors import TrainingError
 from components.trainer.batches import read_batches, read_evaluation
+from components.trainer.distributed.adam import TeamAdam
 from components.trainer.fit import compile_network
 from components.trainer.lstm import parts_of
 from components.trainer.network import NetworkInputs, build_network
@@ -71,7 +72,8 @@ def network_of(
         parts=parts_of(-(-training.batch_size // workers)),
         shared=settings.steps.shared,
     )
-    compile_network(network, settings.label, training)
+    adam = keras.optimizers.Adam if workers == 1 else TeamAdam
+    compile_network(network, settings.label, training, adam)
     return network
 
 

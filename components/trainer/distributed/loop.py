@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.trainer.distributed.adam import gradient_of, sums_of
 from components.trainer.distributed.checkpoint import (
     Checkpoints,
     read_checkpoint,
@@ -152,6 +153,11 @@ class Team:
         parts = tf.split(summed, [shape.num_elements() for shape in shapes])
         return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
 
+    def add_up_groups(self, groups: Sequence[Sequence[tf.Tensor]]) -> list[list[tf.Tensor]]:
+        """Returns the sums of tensors in the groups that they came in; see `add_up`."""
+        sums = iter(self.add_up([value for group in groups for value in group]))
+        return [[next(sums) for _ in group] for group in groups]
+
     def share_state(self, network: keras.Model) -> None:
         """Gives all workers the chief's weights; their draws of random numbers stay different.
 
@@ -227,10 +233,9 @@ def _train_step(network: keras.Model, team: Team) -> Iterate:
         )
 
         measured = _measured(network, label, answer, share)
-        dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        *dense, loss = team.add_up([*measured, *dense, loss])
-        measured, dense = dense[: len(measured)], dense[len(measured) :]
-        network.optimizer.apply_gradients(zip(dense, weights, strict=True))
+        groups = [[loss], measured, *map(sums_of, gradients)]
+        [loss], measured, *groups = team.add_up_groups(groups)
+        network.optimizer.apply_gradients(zip(map(gradient_of, groups), weights, strict=True))
         return _updated_metrics(network, loss, measured, batch)
 
     result: Iterate = step
@@ -245,7 +250,8 @@ def _test_step(network: keras.Model, team: Team) -> Iterate:
         answer = network(inputs, training=False)
         loss = share * network.compute_loss(inputs, label, answer, weight, training=False)
 
-        *measured, loss = team.add_up([*_measured(network, label, answer, share), loss])
+        measured = _measured(network, label, answer, share)
+        [loss], measured = team.add_up_groups([[loss], measured])
         return _updated_metrics(network, loss, measured, batch)
 
     result: Iterate = step
