@@ -41,6 +41,7 @@ COMMANDS = {
     "cross-validate": "validate_commands:cross_validate",
     "ci": "run_commands:ci",
     "notify": "run_commands:notify",
+    "beam-workers": "beam_commands:workers",
     "kubeflow compile": "kubeflow_commands:compile_",
     "kubeflow submit": "kubeflow_commands:submit",
     "kubeflow run": "kubeflow_commands:run",
@@ -103,7 +104,7 @@ PANELS = {
     ),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
-        "training-worker",
+        "training-worker", "beam-workers",
     ),
     "Serve": ("models", "serve", "predict"),
     "Reach people": (
