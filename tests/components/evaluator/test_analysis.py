@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 import tensorflow_model_analysis as tfma
 
+from components.config.beam import Beam
 from components.config.data import Label
 from components.config.gates import EvaluationRules
-from components.config.runtime import Beam
 from components.evaluator.analysis import analyze, load_results
 from tests.restless import retrying  # noqa: F401 - a fixture
 
