@@ -277,7 +277,7 @@ def fit_trainer(root: Path, out: Path, epochs: int) -> None:
     from components.config import load_config
     from components.node.settings import TrainerSettings
     from components.trainer.batches import read_batches
-    from components.trainer.fit import compile_network, fit_network, reproducible
+    from components.trainer.fit import FitCallbacks, compile_network, fit_network, reproducible
     from components.trainer.lstm import parts_of
     from components.trainer.network import build_network, read_network_inputs
 
@@ -300,7 +300,7 @@ def fit_trainer(root: Path, out: Path, epochs: int) -> None:
         parts = parts_of(training.batch_size)
         network = build_network(settings, inputs, parts=parts, shared=True)
         compile_network(network, settings.label, training)
-        fit_network(network, train, evaluation, training, out / "logs")
+        fit_network(network, train, evaluation, training, FitCallbacks(training, out / "logs"))
 
 
 def _parse() -> argparse.Namespace:

@@ -123,7 +123,7 @@ def _prepare_trainer(root: Path, out: Path) -> tuple[int, Fit]:
     from components.contracts.log_summary import LogSummary
     from components.node.settings import TrainerSettings
     from components.trainer.batches import read_batches
-    from components.trainer.fit import compile_network, fit_network, reproducible
+    from components.trainer.fit import FitCallbacks, compile_network, fit_network, reproducible
     from components.trainer.lstm import parts_of
     from components.trainer.network import build_network, read_network_inputs
 
@@ -144,7 +144,7 @@ def _prepare_trainer(root: Path, out: Path) -> tuple[int, Fit]:
             parts = parts_of(training.batch_size)
             network = build_network(settings, inputs, lstm="fused", parts=parts)
             compile_network(network, settings.label, training)
-            fit_network(network, train, evaluation, training, out / "logs")
+            fit_network(network, train, evaluation, training, FitCallbacks(training, out / "logs"))
 
     return sum(LogSummary.read(log).splits["train"].values()), fit
 

@@ -35,8 +35,8 @@ PATHS = (
     ("data", "outcomes", "table"), ("data", "lookups", "*", "table"),
     ("data", "leave_out", "*", "*", "file"), ("data", "mapping", "*", "when", "*", "file"),
     ("push", "directory"), ("push", "signing_key"), ("push", "public_key"),
-    ("evaluation", "baseline"), ("training", "start_from"), ("kubeflow", "ca_cert"),
-    ("metadata", "ssl_ca"), ("beam", "flink_job_server"),
+    ("evaluation", "baseline"), ("training", "start_from"), ("training", "worker_folder"),
+    ("kubeflow", "ca_cert"), ("metadata", "ssl_ca"), ("beam", "flink_job_server"),
 )  # fmt: skip
 # The paths that may be patterns.
 PATTERNS = (("data", "events"), ("data", "outcomes"), ("data", "outcomes", "table"))

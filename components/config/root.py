@@ -226,6 +226,16 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _shared_steps_need_one_worker(self) -> Config:
+        if self.steps.shared and self.training.workers > 1:
+            raise KeyedError(
+                ("training", "workers"),
+                "expected 1 with `steps.shared: true`, whose batches cannot be cut by outcomes: "
+                f"the sequence of an outcome would be elsewhere; found {self.training.workers}",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _gates_fit_the_task(self) -> Config:
         if self.ci.metric is not None:
             require_metric_fits(self.ci.metric, self.label, keys=("ci", "metric"))

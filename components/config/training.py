@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
@@ -18,6 +20,9 @@ from components.config.section import (
 from components.contracts.names import OUTCOME_STEPS, SAME_UNIT, STEP_UNIT
 
 Weight = Annotated[float, Field(gt=0)]
+
+# Tells the Trainer `training.worker_folder`, which is no part of cache keys.
+WORKER_FOLDER = "MASTERY_WORKER_FOLDER"
 
 
 class Categorical(Section):
@@ -265,6 +270,19 @@ class Training(Section):
         description="where it is fitted: auto, on GPUs if TensorFlow sees any, otherwise on the "
         "CPU; cpu; gpu, and the run fails if TensorFlow sees none",
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        description="processes that share each batch; the results are those of one, to rounding. "
+        "Each gets a GPU of its own if there are any, otherwise a part of the CPU's cores",
+    )
+    # Excluded from every dump, as `push.signing_key` is: where workers meet changes no model.
+    worker_folder: Address | None = Field(
+        None,
+        exclude=True,
+        description="a folder that several machines share, which workers join by `mastery "
+        "training-worker`; none: workers are processes of the machine that trains",
+    )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "float32",
         description="precision of the layers' computations while the model is fitted; weights, the "
@@ -317,6 +335,21 @@ class Training(Section):
                 "expected false with device: cpu, found true; that export is made on a GPU",
             )
         return self
+
+    @model_validator(mode="after")
+    def _workers_fit_the_rest(self) -> Training:
+        if self.workers > self.batch_size:
+            raise KeyedError(
+                "workers",
+                f"expected at most batch_size ({self.batch_size}), found {self.workers}; each "
+                "worker needs a part of every batch",
+            )
+        return self
+
+    def as_environment(self) -> dict[str, str]:
+        """Returns variables that pass on to nodes what no dump of this section holds."""
+        folder = os.environ.get(WORKER_FOLDER) or self.worker_folder
+        return {WORKER_FOLDER: str(Path(folder).absolute())} if folder else {}
 
     @model_validator(mode="after")
     def _one_start(self) -> Training:

@@ -23,6 +23,9 @@ class TrainingHistory(Contract):
         warm_start: what was taken over of an earlier model's weights, what not and why, in lines;
             None without an earlier model.
         temperature: what the exported logits are divided by; None without calibration.
+        workers: how many processes shared each batch.
+        lost_workers: which workers were lost, when, why, and what was gone on from, in words.
+        resumed_epochs: the epochs that were gone on from, one for each loss; 0: the start.
         seeds: the seeds of the models that were fitted, the exported one's first.
         parameters: how many weights the network has.
         seconds: how long fitting and exporting took.
@@ -39,6 +42,9 @@ class TrainingHistory(Contract):
     gpu_export: str | None = None
     warm_start: str | None = None
     temperature: float | None = None
+    workers: int = 1
+    lost_workers: list[str] = []
+    resumed_epochs: list[int] = []
     seeds: list[int] = []
     parameters: int | None = None
     seconds: float | None = None

@@ -92,19 +92,8 @@ def read_batches(
         TrainingError: a split has no example with events, or the train split has none of a class.
     """
     training, shared = settings.training, settings.steps.shared
-    size = WINDOW_BATCHES * training.batch_size
-    train, evaluation = (
-        read_windows(
-            files,
-            spec,
-            size,
-            settings.steps.min_steps,
-            training.seed,
-            scratch / name,
-            steps=inputs.steps,
-        )
-        for name, files in (("train", train_files), ("eval", eval_files))
-    )
+    train = _read_split(train_files, settings, inputs, spec, scratch / "train")
+    evaluation = _read_split(eval_files, settings, inputs, spec, scratch / "eval")
     to_train, to_evaluate = outcomes_of(train), outcomes_of(evaluation)
     labels = np.concatenate([window.labels for window in to_train])
     weights = class_weights(labels, settings.label, training)
@@ -112,25 +101,66 @@ def read_batches(
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def for_keras(batch: dict[str, tf.Tensor]) -> Batch:
-        label = batch[TRANSFORMED_LABEL]
-        weight = tf.ones_like(label, tf.float32) if weights is None else tf.gather(weights, label)
+        picked, label, weight = _without_weights(batch, inputs, shared=shared)
+        if weights is not None:
+            weight = tf.gather(weights, label)
         if reweigh is not None:
             weight *= reweigh(batch[REWEIGHED], label)
-        picked = inputs.pick(batch)
-        if shared:
-            picked[ASKED_ROW] = batch[ASKED_ROW]
         return fill_up((picked, label, weight), replicas)
 
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     shuffled = training_batches(train, to_train, training.batch_size, training.seed)
     shuffled = hide_words(shuffled, inputs, masked_shares(settings), training.seed)
-    evaluated = EVALUATION_SHARED if shared else EVALUATION_BATCH
-    ordered = evaluation_batches(evaluation, to_evaluate, evaluated)
+    ordered = evaluation_batches(evaluation, to_evaluate, _evaluation_size(settings))
     shuffled, ordered = (
         batches.map(for_keras).prefetch(2).with_options(options) for batches in (shuffled, ordered)
     )
     return shuffled, ordered
+
+
+def read_evaluation(
+    eval_files: Sequence[str],
+    settings: TrainerSettings,
+    inputs: NetworkInputs,
+    spec: Spec,
+    scratch: Path,
+) -> tf.data.Dataset:
+    """Returns the batches for early stopping alone, all with weight 1; see `read_batches`."""
+    windows = _read_split(eval_files, settings, inputs, spec, scratch / "eval")
+    shared = settings.steps.shared
+
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def for_keras(batch: dict[str, tf.Tensor]) -> Batch:
+        return _without_weights(batch, inputs, shared=shared)
+
+    batches = evaluation_batches(windows, outcomes_of(windows), _evaluation_size(settings))
+    return batches.map(for_keras).prefetch(2)
+
+
+def _read_split(
+    files: Sequence[str],
+    settings: TrainerSettings,
+    inputs: NetworkInputs,
+    spec: Spec,
+    stored: Path,
+) -> tf.data.Dataset:
+    training = settings.training
+    size, min_steps = WINDOW_BATCHES * training.batch_size, settings.steps.min_steps
+    return read_windows(files, spec, size, min_steps, training.seed, stored, steps=inputs.steps)
+
+
+def _without_weights(batch: dict[str, tf.Tensor], inputs: NetworkInputs, *, shared: bool) -> Batch:
+    """Returns a batch as Keras has it, in which all outcomes weigh the same."""
+    picked = inputs.pick(batch)
+    if shared:
+        picked[ASKED_ROW] = batch[ASKED_ROW]
+    label = batch[TRANSFORMED_LABEL]
+    return picked, label, tf.ones_like(label, tf.float32)
+
+
+def _evaluation_size(settings: TrainerSettings) -> int:
+    return EVALUATION_SHARED if settings.steps.shared else EVALUATION_BATCH
 
 
 def read_windows(

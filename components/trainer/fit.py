@@ -24,6 +24,7 @@ from components.node.progress import report_progress
 if TYPE_CHECKING:
     from components.config.data import Label
     from components.config.training import Training
+    from components.trainer.states import LstmKernel
 
 LOGS = "logs"  # TensorBoard's folder inside the model run, with a folder for each fit
 
@@ -51,6 +52,11 @@ class Devices:
     def on_gpu(self) -> bool:
         """Whether the devices are GPUs."""
         return any("GPU" in name for name in self.names)
+
+    @property
+    def lstm(self) -> LstmKernel:
+        """What LSTMs compute with here; see `build_network`."""
+        return "cudnn" if self.on_gpu else "fused"
 
     def first(self) -> Devices:
         """Returns one of the devices: batches of shared sequences cannot be cut by outcomes.
@@ -116,8 +122,25 @@ def choose_devices(training: Training) -> Devices:
     return Devices(_device_names("CPU"), "CPU", warning)
 
 
+def beside_workers(training: Training) -> Devices:
+    """Returns where a process computes whose fits others do: on a GPU only if it exports for one.
+
+    Nothing is taken of a GPU before that, and only what is needed then.
+    """
+    seen = tf.config.list_physical_devices("GPU")
+    with contextlib.suppress(RuntimeError):  # this process has used TensorFlow before
+        if seen and training.gpu_export:
+            for device in seen:
+                tf.config.experimental.set_memory_growth(device, True)
+            return Devices(_device_names("GPU")[:1], "1 GPU")
+        tf.config.set_visible_devices([], "GPU")
+    return Devices(_device_names("CPU"), "CPU")
+
+
 def _device_names(kind: str) -> list[str]:
-    return [device.name for device in tf.config.list_logical_devices(kind)]
+    # Not of the logical devices: listing them makes TensorFlow take the memory of all GPUs.
+    count = len(tf.config.list_physical_devices(kind))
+    return [f"/device:{kind}:{index}" for index in range(count)]
 
 
 def _why_not_seen() -> str | None:
@@ -151,9 +174,14 @@ def reproducible(seed: int) -> Iterator[None]:
         disable_op_determinism()
 
 
-def compile_network(network: keras.Model, label: Label, training: Training) -> None:
+def compile_network(
+    network: keras.Model,
+    label: Label,
+    training: Training,
+    adam: type[keras.optimizers.Adam] = keras.optimizers.Adam,
+) -> None:
     """Gives the network its loss, optimizer and the metrics of the learning curves."""
-    optimizer = keras.optimizers.Adam(training.learning_rate)
+    optimizer = adam(training.learning_rate)
     if training.precision == "mixed_float16":  # without scaling, small gradients become zero
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
 
@@ -180,13 +208,55 @@ class Fit:
     stopped: str
 
 
+class FitCallbacks:
+    """What Keras calls while it fits.
+
+    Args:
+        training: epochs, patience and decay.
+        logs: a new folder for TensorBoard; None: no curves are written.
+        name: of the fit among several, for progress.
+
+    Attributes:
+        epochs: keeps and reports the epochs.
+        decay: lowers the learning rate; None with a factor of 1, which Keras refuses.
+        stopping: ends the fit, and puts the best weights into the network.
+    """
+
+    def __init__(self, training: Training, logs: Path | None, name: str = "") -> None:
+        self.epochs = EpochLog(training.epochs, name)
+        self.stopping = keras.callbacks.EarlyStopping(
+            patience=training.patience, restore_best_weights=True
+        )
+        self.decay: keras.callbacks.ReduceLROnPlateau | None = None
+        if training.decay < 1:
+            patience = max(1, training.patience // 2)
+            self.decay = keras.callbacks.ReduceLROnPlateau(factor=training.decay, patience=patience)
+        self._curves: list[keras.callbacks.Callback] = []
+        if logs is not None:
+            self._curves = [
+                keras.callbacks.TensorBoard(
+                    str(logs),
+                    histogram_freq=int(training.histograms),
+                    write_graph=False,
+                    profile_batch=0,
+                )
+            ]
+
+    @property
+    def ordered(self) -> list[keras.callbacks.Callback]:
+        """All of them, in the order in which they are called."""
+        decay = [] if self.decay is None else [self.decay]
+        return [self.epochs, *decay, self.stopping, *self._curves]
+
+
 def fit_network(
     network: keras.Model,
     train: tf.data.Dataset,
     evaluation: tf.data.Dataset,
     training: Training,
-    logs: Path,
-    name: str = "",
+    callbacks: FitCallbacks,
+    *more: keras.callbacks.Callback,
+    first_epoch: int = 0,
 ) -> Fit:
     """Fits until the eval loss stops improving and leaves the best epoch's weights in the network.
 
@@ -194,41 +264,31 @@ def fit_network(
         network: the compiled network.
         train: batches of (inputs, label, weight).
         evaluation: the same, for early stopping.
-        training: epochs, patience and decay.
-        logs: a new folder for TensorBoard.
-        name: of the fit among several, for progress.
+        training: epochs and patience.
+        callbacks: new ones.
+        more: what is called after them.
+        first_epoch: how many epochs are done already, whose states `more` brings back.
 
     Raises:
         TrainingError: the loss is not a finite number.
     """
-    epochs = EpochLog(training.epochs, name)
-    stopping = keras.callbacks.EarlyStopping(patience=training.patience, restore_best_weights=True)
-    curves = keras.callbacks.TensorBoard(
-        str(logs), histogram_freq=int(training.histograms), write_graph=False, profile_batch=0
-    )
-    callbacks = [epochs, *_decay(training), stopping, curves]
+    for _ in range(first_epoch):
+        iter(train)  # every iterator has another order; it need not be read
     network.fit(
         train,
         validation_data=evaluation,
         epochs=training.epochs,
-        callbacks=callbacks,
+        initial_epoch=first_epoch,
+        callbacks=[*callbacks.ordered, *more],
         verbose=0,
         shuffle=False,
     )
 
-    best = epochs.losses.index(min(epochs.losses))
+    epochs, losses = callbacks.epochs.epochs, callbacks.epochs.losses
     stopped = f"after the {training.epochs} epochs configured"
-    if stopping.stopped_epoch:
+    if callbacks.stopping.stopped_epoch:
         stopped = f"no better eval loss for {training.patience} epochs"
-    return Fit(epochs.epochs, best + 1, stopped)
-
-
-def _decay(training: Training) -> list[keras.callbacks.Callback]:
-    """Returns the callback that lowers the learning rate; Keras refuses one with a factor of 1."""
-    if training.decay >= 1:
-        return []
-    patience = max(1, training.patience // 2)
-    return [keras.callbacks.ReduceLROnPlateau(factor=training.decay, patience=patience)]
+    return Fit(epochs, losses.index(min(losses)) + 1, stopped)
 
 
 class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
@@ -247,6 +307,11 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         self.name = name
         self.epochs: list[dict[str, int | float | None]] = []
         self.losses: list[float] = []
+
+    def resume(self, epochs: list[dict[str, int | float | None]]) -> None:
+        """Takes over the epochs that an earlier attempt at the same fit has done."""
+        self.epochs = [*epochs]
+        self.losses = [loss for epoch in epochs if (loss := epoch["val_loss"]) is not None]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Records an epoch.

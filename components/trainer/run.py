@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
@@ -17,34 +16,32 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.config.fairness import Remedies
-from components.contracts.names import REWEIGHED, SEEDS, WITHOUT_REMEDIES
+from components.contracts.names import SEEDS, WITHOUT_REMEDIES
 from components.contracts.training_history import TrainingHistory
-from components.errors import TrainingError
 from components.node.settings import TrainerSettings
-from components.trainer.batches import read_batches
 from components.trainer.calibration import fit_temperature
 from components.trainer.calibration_split import CalibrationSplit
+from components.trainer.distributed.checkpoint import assign
+from components.trainer.distributed.order import Order, absolute_uri
+from components.trainer.distributed.places import place_of
+from components.trainer.distributed.supervisor import fit_on_workers
 from components.trainer.export import export_model
 from components.trainer.fit import (
     LOGS,
     Devices,
+    FitCallbacks,
+    beside_workers,
     choose_devices,
-    compile_network,
     fit_network,
     reproducible,
 )
-from components.trainer.lstm import parts_of
-from components.trainer.network import (
-    NetworkInputs,
-    build_network,
-    count_parameters,
-    read_network_inputs,
+from components.trainer.network import NetworkInputs, count_parameters, read_network_inputs
+from components.trainer.preparation import (
+    batches_of,
+    evaluation_of,
+    network_of,
+    take_over_weights,
 )
-from components.trainer.start_from import read_start
-from components.trainer.warm_start import warm_start
-
-if TYPE_CHECKING:
-    from components.trainer.states import LstmKernel
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -60,7 +57,8 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     started = time.monotonic()
     settings = TrainerSettings.from_property(fn_args.custom_config["config"])
-    devices = choose_devices(settings.training)
+    alone = settings.training.workers == 1
+    devices = (choose_devices if alone else beside_workers)(settings.training)
     if settings.steps.shared:
         devices = devices.first()
 
@@ -106,7 +104,8 @@ def _fit_and_export(
     with reproducible(seed):
         transform = tft.TFTransformOutput(fn_args.transform_graph_path)
         inputs = read_network_inputs(settings, transform)
-        network, history = _fit(fn_args, settings, devices, transform, inputs, name)
+        fit = _fit if training.workers == 1 else _fit_on_workers
+        network, history = fit(fn_args, settings, devices, transform, inputs, name)
         with _scratch_folder(Path(fn_args.model_run_dir)) as scratch:
             split = CalibrationSplit(fn_args.eval_files, inputs, transform, settings, scratch)
             gpu_export = export_model(
@@ -135,20 +134,20 @@ def _fit(
     strategy = devices.strategy()
     run = Path(fn_args.model_run_dir)
     with _scratch_folder(run) as scratch:
-        train, evaluation = read_batches(
+        train, evaluation = batches_of(
             fn_args.train_files,
             fn_args.eval_files,
             settings,
             inputs,
-            _parse_spec(inputs, transform, settings),
+            transform,
             strategy.num_replicas_in_sync,
             scratch,
         )
         with strategy.scope():
-            network = _build(settings, inputs, "cudnn" if devices.on_gpu else "fused")
-        start = _start(network, settings, inputs, fn_args.base_model)
-        logs = _logs_folder(run, name)
-        fit = fit_network(network, train, evaluation, training, logs, name)
+            network = network_of(settings, inputs, devices.lstm)
+        start = take_over_weights(network, settings, inputs, fn_args.base_model)
+        callbacks = FitCallbacks(training, _logs_folder(run, name), name)
+        fit = fit_network(network, train, evaluation, training, callbacks)
         temperature = _calibrate(network, settings, evaluation)
 
     history = TrainingHistory(
@@ -165,14 +164,50 @@ def _fit(
     return network, history
 
 
-def _parse_spec(
-    inputs: NetworkInputs, transform: tft.TFTransformOutput, settings: TrainerSettings
-) -> dict[str, object]:
-    """Returns how examples are parsed: what the network reads, the label, and what weights need."""
-    spec = inputs.parse_spec(transform)
-    if settings.remedies.reweigh is not None:
-        spec[REWEIGHED] = transform.transformed_feature_spec()[REWEIGHED]
-    return spec
+def _fit_on_workers(
+    fn_args: FnArgs,
+    settings: TrainerSettings,
+    devices: Devices,
+    transform: tft.TFTransformOutput,
+    inputs: NetworkInputs,
+    name: str,
+) -> tuple[keras.Model, TrainingHistory]:
+    """Has other processes fit the network; returns it, not yet calibrated, and how the fit went.
+
+    Until they are done, this process holds no examples, no network and no memory of a GPU.
+    """
+    training = settings.training
+    run = Path(fn_args.model_run_dir)
+    with place_of(training) as (place, shared), _scratch_folder(shared or run) as scratch:
+        order = Order(
+            settings=settings,
+            train_files=[absolute_uri(files) for files in fn_args.train_files],
+            eval_files=[absolute_uri(files) for files in fn_args.eval_files],
+            transform_graph=absolute_uri(fn_args.transform_graph_path),
+            base_model=fn_args.base_model and absolute_uri(fn_args.base_model),
+            workers=training.workers,
+            folder=absolute_uri(str(scratch)),
+            logs=absolute_uri(str(_logs_folder(run, name))),
+            name=name,
+        )
+        fit = fit_on_workers(order, place)
+
+    with _scratch_folder(run) as scratch:
+        network = network_of(settings, inputs, devices.lstm)
+        assign(network.weights, fit.weights)
+        evaluation = evaluation_of(fn_args.eval_files, settings, inputs, transform, scratch)
+        temperature = _calibrate(network, settings, evaluation)
+
+    history = TrainingHistory(
+        **fit.result.model_dump(exclude={"format"}),
+        precision=training.precision,
+        temperature=temperature,
+        parameters=count_parameters(network),
+        workers=training.workers,
+        lost_workers=fit.lost,
+        resumed_epochs=fit.resumed_epochs,
+    )
+    return network, history
 
 
 def _logs_folder(run: Path, name: str) -> Path:
@@ -187,40 +222,6 @@ def _scratch_folder(run: Path) -> Iterator[Path]:
     run.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".examples-", dir=run) as folder:
         yield Path(folder)
-
-
-def _build(settings: TrainerSettings, inputs: NetworkInputs, lstm: LstmKernel) -> keras.Model:
-    """Returns the compiled network, untrained."""
-    training = settings.training
-    network = build_network(
-        settings,
-        inputs,
-        lstm=lstm,
-        precision=training.precision,
-        parts=parts_of(training.batch_size),
-        shared=settings.steps.shared,
-    )
-    compile_network(network, settings.label, training)
-    return network
-
-
-def _start(
-    network: keras.Model, settings: TrainerSettings, inputs: NetworkInputs, base: str | None
-) -> str | None:
-    """Copies what fits of an earlier model's weights, if there is one; returns what was done.
-
-    Raises:
-        TrainingError: the model of `training.start_from` cannot be read.
-    """
-    training = settings.training
-    if training.start_from is not None:
-        return warm_start(network, inputs, settings, read_start(Path(training.start_from)))
-    if not training.warm_start or not base:
-        return None
-    try:
-        return warm_start(network, inputs, settings, read_start(Path(base)))
-    except TrainingError as error:
-        return f"fresh weights: {error}"
 
 
 def _calibrate(

@@ -69,6 +69,7 @@ def _run_task(
 ) -> None:
     config: Config = plan.config
     os.environ.update(config.push.as_environment())
+    os.environ.update(config.training.as_environment())
     asked = plan.nodes or []
     present = planned_nodes(plan)
     if Node.EXAMPLE_GEN in present:

@@ -122,8 +122,11 @@ def _run(plan: RunPlan, layout: Layout, store: Metadata, console: PlainConsole) 
     try:
         with _scratch(folder) as scratch, running_job_server(config.beam, folder) as beam:
             environment = {
-                **store.as_environment(), **config.push.as_environment(), **beam.as_environment(),
-            }  # fmt: skip
+                **store.as_environment(),
+                **config.push.as_environment(),
+                **config.training.as_environment(),
+                **beam.as_environment(),
+            }
             code = _run_worker(folder, environment, scratch, console)
         if not (folder / RunResult.FILE).exists():
             _remove_pieces(layout, store, config, plan.run)

@@ -18,7 +18,7 @@ from components.contracts.model_card import WEIGHTS
 from components.errors import TrainingError
 from components.node.settings import TrainerSettings
 from components.trainer import fit as fitting
-from components.trainer.fit import choose_devices, compile_network, fit_network
+from components.trainer.fit import FitCallbacks, choose_devices, compile_network, fit_network
 from components.trainer.network import build_network
 from tests.components.trainer.test_gpu_export import INPUTS, NETWORK_INPUTS
 from tests.components.trainer.tiny_log import SETTINGS, fit
@@ -185,7 +185,7 @@ def test_a_fit_ends_early_when_the_eval_loss_gets_no_better(
     batch = (INPUTS, tf.constant([0, 1, 2]), tf.ones([3]))
     batches = tf.data.Dataset.from_tensors(batch)
 
-    done = fit_network(network, batches, batches, training, tmp_path)
+    done = fit_network(network, batches, batches, training, FitCallbacks(training, tmp_path))
 
     assert (done.best_epoch, done.stopped) == (1, stopped)
     assert [epoch["epoch"] for epoch in done.epochs] == [1, 2, 3][: patience + 1]

@@ -1,0 +1,1 @@
+"""Fits a network on several workers: processes here, or machines that share a folder."""
