@@ -19,11 +19,8 @@ FLINK_JOB = "MASTERY_FLINK_JOB"  # names a process's jobs; ends in what they are
 # elements say how they are encoded for workers; here nothing is.
 IN_PROCESS = ["--runner=components.node.in_memory_runner.make_runner", "--no_pipeline_type_check"]
 
-# Flink starts a job again that lost a machine; by itself it would give up.
 ON_FLINK = [
     "--runner=components.node.flink.runner.make_runner",
-    "--number_of_execution_retries=3",
-    "--execution_retry_delay=5000",
     "--experiments=disable_logging_submission_environment",  # it needs pip
 ]
 
