@@ -31,6 +31,7 @@ from components.trainer.fit import (
     choose_devices,
     compile_network,
     fit_network,
+    full_float32,
     reproducible,
 )
 from components.trainer.lstm import parts_of
@@ -223,6 +224,7 @@ def _start(
         return f"fresh weights: {error}"
 
 
+@full_float32()
 def _calibrate(
     network: keras.Model, settings: TrainerSettings, evaluation: tf.data.Dataset
 ) -> float | None:
