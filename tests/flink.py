@@ -201,8 +201,8 @@ def serve(programs: Programs, folder: Path, *, workers: int = 2) -> Iterator[Clu
         "taskmanager.bind-host": "localhost",
         # Without this, each exchange of each slot would claim 16 MiB of buffers.
         "taskmanager.network.sort-shuffle.min-buffers": 16,
-        # A job that loses a TaskManager goes on; by itself it would fail. Each of its tasks that fails
-        # is an attempt for the strategy fixed-delay; this one takes those at the same time for one.
+        # A job that loses a TaskManager goes on; by itself it would fail. Each task that fails is
+        # an attempt for the strategy fixed-delay; this one takes those at the same time for one.
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "2 s",
         "restart-strategy.exponential-delay.max-backoff": "10 s",
