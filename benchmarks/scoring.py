@@ -37,7 +37,7 @@ from pathlib import Path
 from serving.answers.scoring.activity import ActivityColumns
 from serving.answers.scoring.job import Job
 from serving.answers.scoring.pipeline import read_log
-from components.config.runtime import Beam
+from components.config.beam import Beam
 spec = question_spec(config_of(Path(sys.argv[1]), name=sys.argv[1]))
 files = {"events": find_files("events", [sys.argv[2]]).files}
 activity = ActivityColumns().find(files["events"], spec)

@@ -27,7 +27,7 @@ from components.transform.component import make_transform
 
 if TYPE_CHECKING:
     from components.config import Config
-    from components.config.runtime import Beam
+    from components.config.beam import Beam
     from pipeline.layout import Layout
 
 RUNNER = "components.node.in_memory_runner"  # of Beam, in a node's process
@@ -59,11 +59,13 @@ def _beam_options(beam: Beam) -> list[str]:
     """Returns the options of the nodes' Beam pipelines, which are part of their cache keys.
 
     The runner in a node's process decides results as the node's own code does, and StatisticsGen
-    has no property for a fingerprint. Here a job's name has no other effect.
+    has no property for a fingerprint. Here a job's name has no other effect. On Flink, which gives
+    the same results, nodes have the same keys.
     """
-    if not beam.runs_here:
-        return beam.node_options
-    return [f"--job_name=mastery-{code_fingerprint(RUNNER)}", *beam.node_options]
+    keyed = beam.keyed
+    if not keyed.runs_here:
+        return keyed.node_options
+    return [f"--job_name=mastery-{code_fingerprint(RUNNER)}", *keyed.node_options]
 
 
 def _nodes(config: Config, layout: Layout) -> list[BaseNode]:

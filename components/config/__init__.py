@@ -14,12 +14,13 @@ with other values:
 True
 """
 
+from components.config.beam import Beam
 from components.config.data import Columns, Data, Label, Splits
 from components.config.gates import EvaluationRules, Gate
 from components.config.kubeflow import Kubeflow
 from components.config.load import load_config
 from components.config.root import Config
-from components.config.runtime import Beam, Ci, Metadata, Push
+from components.config.runtime import Ci, Metadata, Push
 from components.config.training import Categorical, Feature, Model, Numeric, Prior, Steps, Training
 
 __all__ = [

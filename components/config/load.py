@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from components.command.escape import for_error, shorten
 from components.command.explain import LONGEST, as_sentence, explain_invalid
 from components.command.suggest import closest
+from components.config.beam import is_endpoint
 from components.config.data import absolute_pattern
 from components.config.root import Config
 from components.config.section import KeyedError, Section, dotted, sections_in
@@ -35,10 +36,12 @@ PATHS = (
     ("data", "leave_out", "*", "*", "file"), ("data", "mapping", "*", "when", "*", "file"),
     ("push", "directory"), ("push", "signing_key"), ("push", "public_key"),
     ("evaluation", "baseline"), ("training", "start_from"), ("training", "worker_folder"),
-    ("kubeflow", "ca_cert"), ("metadata", "ssl_ca"),
+    ("kubeflow", "ca_cert"), ("metadata", "ssl_ca"), ("beam", "flink_job_server"),
 )  # fmt: skip
 # The paths that may be patterns.
 PATTERNS = (("data", "events"), ("data", "outcomes"), ("data", "outcomes", "table"))
+# The paths that may be host:port instead.
+ENDPOINTS = (("beam", "flink_job_server"),)
 SHOWN = 20  # problems of one configuration
 
 Keys = tuple[str, ...]  # the way from the file's top to a value
@@ -128,8 +131,7 @@ class _Source:
             for keys, section in _sections_with(self.values, path):
                 key = keys[-1]
                 where = f"{_at(self.file, line_of(self.root, keys))}, {dotted(keys)}"
-                is_pattern = path in self.patterns
-                section[key] = _absolute(section[key], folder, where, is_pattern=is_pattern)
+                section[key] = self._absolute(section[key], folder, where, path)
 
     def override(self, text: str) -> None:
         """Sets the value of a `--set key=value`."""
@@ -140,10 +142,15 @@ class _Source:
 
         value = _value_of(given, text)
         if _is_one_of(self.paths, keys):
-            is_pattern = _is_one_of(self.patterns, keys)
-            value = _absolute(value, Path.cwd(), f"--set {key}", is_pattern=is_pattern)
+            value = self._absolute(value, Path.cwd(), f"--set {key}", keys)
         _put(self.values, keys, value, text)
         self._overrides.append((keys, f"--set {key}"))
+
+    def _absolute(self, value: Any, folder: Path, where: str, path: Sequence[str]) -> Any:
+        if _is_one_of(ENDPOINTS, path) and isinstance(value, str) and is_endpoint(value):
+            return value
+        is_pattern = _is_one_of(self.patterns, path)
+        return _absolute(value, folder, where, is_pattern=is_pattern)
 
     def explain(self, error: ValidationError) -> str:
         """Returns one line per problem, up to `SHOWN`."""

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from components.command.suggest import did_you_mean
 from components.config.approvals import Approvals
+from components.config.beam import Beam
 from components.config.data import Data, Label
 from components.config.decisions import Decision
 from components.config.emotions import require_no_emotions
@@ -27,7 +28,7 @@ from components.config.kubeflow import Kubeflow
 from components.config.outcomes import require_outcomes_fit
 from components.config.papers import Papers
 from components.config.reasons import Reasons, require_words_fit
-from components.config.runtime import Beam, Ci, Metadata, Notify, Push
+from components.config.runtime import Ci, Metadata, Notify, Push
 from components.config.section import Address, InputName, KeyedError, Section
 from components.config.summaries import require_summary
 from components.config.training import Feature, Model, Prior, Steps, Training

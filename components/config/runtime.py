@@ -1,4 +1,4 @@
-"""Everything around a model: Beam, pushes, metadata, notifications, and CI's small training."""
+"""Everything around a model: pushes, metadata, notifications, and CI's small training."""
 
 from __future__ import annotations
 
@@ -12,18 +12,13 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from components.command.explain import as_sentence, explain_invalid
 from components.config.gates import Gate, OverallMetricName
-from components.config.section import Address, Host, KeyedError, Option, Section, Variable
+from components.config.section import Address, Host, KeyedError, Section, Variable
 from components.errors import ConfigError
 
 VARIABLES = "MASTERY_METADATA_"  # prefix of the environment variables that override the file
 PASSWORD = VARIABLES + "PASSWORD"
 SIGNING_KEY = "MASTERY_SIGNING_KEY"  # overrides `push.signing_key`, and passes it on to nodes
 SIGNING_PASSWORD = "MASTERY_SIGNING_PASSWORD"  # of that key
-WORKERS = "MASTERY_WORKERS"  # tells nodes `beam.workers`: options of Beam are part of cache keys
-
-# Beam loads the runner by its name; `pipeline.dag` adds its code to cache keys. Types of elements
-# say how they are encoded for workers; here nothing is.
-IN_PROCESS = ["--runner=components.node.in_memory_runner.make_runner", "--no_pipeline_type_check"]
 
 Occasion = Literal["passed", "gates failed", "failed", "interrupted", "no new data"]
 Mailbox = Annotated[
@@ -66,50 +61,6 @@ class Push(Section):
         """Returns variables that pass the key's path on to nodes; without its password."""
         key = self.key_for_signing(os.environ)
         return {SIGNING_KEY: str(Path(key).absolute())} if key else {}
-
-
-class Beam(Section):
-    """How Apache Beam runs the nodes that read data."""
-
-    args: list[Option] = Field(
-        # Without a container image TFX would package itself for remote workers before every node.
-        default_factory=lambda: ["--direct_running_mode=in_memory", "--sdk_container_image=none"],
-        description="options of Beam's runner, e.g. --runner=FlinkRunner; without a runner Beam "
-        "runs in the node's process",
-    )
-    partitions: int = Field(
-        8,
-        ge=1,
-        description="files that the examples of a split are written to, by a hash of the learner",
-    )
-    workers: int = Field(
-        1,
-        ge=1,
-        description="threads in which ExampleGen reads files and joins partitions on this machine, "
-        "each with a part of the log in memory; the results are the same for any number",
-    )
-
-    @property
-    def options(self) -> list[str]:
-        """Options for a Beam pipeline of ours: `args`; without a runner, one for this process.
-
-        The runner that Beam would download and start by default returns rows in any order, and so
-        changes the order in which numbers add up.
-        """
-        return [*IN_PROCESS, *self.args] if self.runs_here else [*self.args]
-
-    @property
-    def runs_here(self) -> bool:
-        """Whether Beam runs in the node's process: `args` name no other runner."""
-        return not any(option.startswith("--runner") for option in self.args)
-
-    @property
-    def node_options(self) -> list[str]:
-        """Options for the nodes of TFX, which read flags of its own among those of Beam.
-
-        Without this flag tfx-bsl would fit the size of its batches to how busy the machine is.
-        """
-        return ["--tfxio_use_byte_size_batching=true", *self.options]
 
 
 class Ci(Section):

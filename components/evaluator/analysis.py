@@ -61,9 +61,9 @@ from components.evaluator.scoring import (
 from components.files.atomic import write_text
 
 if TYPE_CHECKING:
+    from components.config.beam import Beam
     from components.config.data import Label
     from components.config.gates import EvaluationRules
-    from components.config.runtime import Beam
 
 Blocks = Iterator[dict[str, Any]]
 Array = np.ndarray[Any, Any]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from components.config.beam import Beam
 from components.config.data import Label
 from components.config.decisions import Decision, EarlyWarning
 from components.config.fairness import Fairness, compared_columns
 from components.config.gates import EvaluationRules, Gate
-from components.config.runtime import Beam
 from components.config.training import Feature, Prior, Steps
 from components.config.uncertainty import Explain, Uncertainty
 from components.contracts.model_card import ModelCard

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.config.beam import Beam
 from components.config.metrics import Level, metrics_of
-from components.config.runtime import Beam
 from components.contracts.evaluation import Result, SeedResults
 from components.contracts.names import PREDICTIONS_FILE, SEEDS
 from components.contracts.training_history import TrainingHistory

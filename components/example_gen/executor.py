@@ -15,7 +15,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
-from components.config.runtime import IN_PROCESS, WORKERS
+from components.config.beam import IN_PROCESS, WORKERS
 from components.contracts.names import SPLITS
 from components.contracts.provenance import describe_data
 from components.event_log.conclusion import conclude, summarise
@@ -99,7 +99,7 @@ def runs_on_this_machine(options: Sequence[str]) -> bool:
 
 
 def _write(tally: Tally, path: str) -> None:
-    write_text(path, tally.model_dump_json())
+    write_text(path, tally.model_dump_json(), drafts=Path(path).parent)
 
 
 def _load(path: Path) -> Tally:

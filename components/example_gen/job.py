@@ -34,9 +34,8 @@ from components.event_log.tables import (
 )
 from components.event_log.tally import Tally, merge_tallies
 from components.example_gen.encoding import encode, feature_columns, join_batches
-from components.example_gen.records import RecordWriter, open_records
 from components.example_gen.sharing import examples_of
-from components.files.atomic import new_file
+from components.files.records import RecordWriter, new_records
 
 if TYPE_CHECKING:
     from components.event_log.learners import Hashes, Sample
@@ -132,8 +131,22 @@ class Job:
         )
         if judge_reading(read, self.spec):
             return merge_tallies(part.tally for part in parts)
-        with _open_shard(self.spec, self.folders, shard) as writers:
+        with self._open_shard(shard) as writers:
             return merge_tallies(_write_part(part, self.spec, writers) for part in parts)
+
+    @contextmanager
+    def _open_shard(self, shard: int) -> Iterator[Writers]:
+        """Opens one compressed TFRecord file per split; the same log gives the same bytes.
+
+        They are named `data_tfrecord-<shard>-of-<partitions>.gz`, and are there at the end, or not
+        at all: a runner may give up a worker, which goes on, and have the shard written again.
+        """
+        name = f"data_tfrecord-{shard:05d}-of-{self.spec.partitions:05d}.gz"
+        with ExitStack() as stack:
+            yield {
+                split: stack.enter_context(new_records(Path(folder, name), self.scratch))
+                for split, folder in self.folders.items()
+            }
 
 
 def _write_part(part: Part, spec: LogSpec, writers: Writers) -> Tally:
@@ -143,20 +156,3 @@ def _write_part(part: Part, spec: LogSpec, writers: Writers) -> Tally:
             for split, example in zip(batch[SPLIT], encode(batch, columns), strict=True):
                 writers[split].write(example)
     return part.tally
-
-
-@contextmanager
-def _open_shard(spec: LogSpec, folders: dict[str, str], shard: int) -> Iterator[Writers]:
-    """Opens one compressed TFRecord file per split; the same log gives the same bytes.
-
-    They are named `data_tfrecord-<shard>-of-<partitions>.gz`, and are there at the end, or not at
-    all.
-    """
-    name = f"data_tfrecord-{shard:05d}-of-{spec.partitions:05d}.gz"
-    with ExitStack() as stack:
-        yield {split: _open(stack, Path(folder, name)) for split, folder in folders.items()}
-
-
-def _open(stack: ExitStack, path: Path) -> RecordWriter:
-    beside = stack.enter_context(new_file(path))
-    return stack.enter_context(open_records(beside))

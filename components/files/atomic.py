@@ -22,25 +22,35 @@ class NotAFileError(MasteryError):
     """A link, a pipe or a device has the name of a file that Mastery writes."""
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Writes `content` to `path`, replacing an earlier file; makes missing parent folders."""
-    with new_file(path) as beside:
+def write_bytes(path: str | Path, content: bytes, drafts: str | Path | None = None) -> None:
+    """Writes `content` to `path`, replacing an earlier file; see `new_file`."""
+    with new_file(path, drafts) as beside:
         beside.write_bytes(content)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Writes `text` to `path` as UTF-8, replacing an earlier file; makes missing parent folders."""
-    write_bytes(path, text.encode())
+def write_text(path: str | Path, text: str, drafts: str | Path | None = None) -> None:
+    """Writes `text` to `path` as UTF-8, replacing an earlier file; see `new_file`."""
+    write_bytes(path, text.encode(), drafts)
 
 
 @contextmanager
-def new_file(path: str | Path) -> Iterator[Path]:
-    """Yields a hidden path beside `path` to write to, and renames it to `path` at the end.
+def new_file(path: str | Path, drafts: str | Path | None = None) -> Iterator[Path]:
+    """Yields a hidden path to write to, and renames it to `path` at the end.
 
-    If the block raises, `path` stays as it was and nothing is left beside it.
+    If the block raises, `path` stays as it was and nothing else is left.
+
+    Args:
+        path: the file; missing parent folders are made.
+        drafts: a folder on the same file system that holds the file until then; default: the one
+            of `path`. Where whoever started a job removes this folder at its end, a worker that
+            was given up and goes on changes nothing any more: it finds no folder.
+
+    Raises:
+        FileNotFoundError: there is no folder `drafts`.
     """
     target = Path(path)
-    with _hidden_folder_beside(target) as folder:
+    with _hidden_folder(target, None if drafts is None else Path(drafts)) as folder:
+        target.parent.mkdir(parents=True, exist_ok=True)
         beside = folder / target.name
         yield beside
         sync(beside)
@@ -58,7 +68,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         FileExistsError: `path` exists and is not an empty folder.
     """
     target = Path(path)
-    with _hidden_folder_beside(target) as folder:
+    with _hidden_folder(target) as folder:
         beside = folder / target.name
         beside.mkdir()
         yield beside
@@ -159,10 +169,17 @@ def _not_a_file(path: Path) -> NotAFileError:
 
 
 @contextmanager
-def _hidden_folder_beside(target: Path) -> Iterator[Path]:
-    """Yields a folder with a unique name on `target`'s file system, and removes it at the end."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+def _hidden_folder(target: Path, parent: Path | None = None) -> Iterator[Path]:
+    """Yields a folder with a unique name, and removes it at the end.
+
+    Args:
+        target: the prefix of the name.
+        parent: where it is made; default: beside `target`, whose parents are made if missing.
+    """
+    if parent is None:
+        parent = target.parent
+        parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=parent))
     try:
         yield folder
     except OSError as error:

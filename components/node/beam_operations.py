@@ -9,7 +9,10 @@ from __future__ import annotations
 import pickle
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
+from zlib import crc32
 
 import apache_beam as beam
 from apache_beam.portability import common_urns
@@ -20,6 +23,10 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 Accept: TypeAlias = Callable[[WindowedValue], None]
+Accumulated: TypeAlias = dict[Any, list[Any]]  # key and accumulator, by what tells keys apart
+
+MOST_KEYS = 1_000_000  # of a combination in memory, about 500 bytes each
+PARTS = 256  # files of what is put on disk
 
 GLOBAL = GlobalWindows.windowed_value(None)
 
@@ -150,11 +157,16 @@ class Group(Grouping):
 
 
 class Combine(Grouping):
-    """Adds every element to what its group has come to so far, so that no element is kept."""
+    """Adds every element to what its group has come to so far, so that no element is kept.
+
+    What more than `MOST_KEYS` groups have come to is put on disk and merged at the end, so memory
+    does not grow with the number of groups: TFDV, for one, counts every learner's id.
+    """
 
     def __init__(self, combine: beam.CombineFn) -> None:
         self._combine = combine
-        self._groups: dict[Any, list[Any]] = {}  # key, accumulator
+        self._groups: Accumulated = {}
+        self._stored = StoredGroups()
 
     def start(self) -> None:
         """Sets the combination up."""
@@ -166,6 +178,8 @@ class Combine(Grouping):
         identity = _identity(key)
         group = self._groups.get(identity)
         if group is None:
+            if len(self._groups) >= MOST_KEYS:
+                self._store()
             group = self._groups[identity] = [key, self._combine.create_accumulator()]
         group[1] = self._combine.add_input(group[1], value)
 
@@ -173,16 +187,93 @@ class Combine(Grouping):
         """Yields each key with what its values were combined to."""
         self._combine.setup()
         try:
-            for identity in [*self._groups]:
-                key, accumulator = self._groups.pop(identity)
-                merged = self._combine.merge_accumulators([self._combine.compact(accumulator)])
-                yield key, self._combine.extract_output(merged)
+            for groups in self._all_groups():
+                for identity in [*groups]:
+                    key, accumulator = groups.pop(identity)
+                    merged = self._combine.merge_accumulators([self._combine.compact(accumulator)])
+                    yield key, self._combine.extract_output(merged)
         finally:
+            self._stored.remove()
             self._combine.teardown()
 
     def teardown(self) -> None:
         """Tears the combination down."""
         self._combine.teardown()
+
+    def _all_groups(self) -> Iterator[Accumulated]:
+        if not self._stored.exist:
+            return iter([self._groups])
+        self._store()
+        return self._stored.parts(self._combine)
+
+    def _store(self) -> None:
+        for group in self._groups.values():
+            group[1] = self._combine.compact(group[1])
+        self._stored.add(self._groups)
+        self._groups = {}
+
+
+class StoredGroups:
+    """Groups on disk, by parts that each fit into memory: in the folder of temporary files.
+
+    Equal keys are in one part, so each part is merged on its own. The order of the groups is that
+    of the parts, then of their first elements; like that of all elements, it depends on the
+    pipeline alone.
+    """
+
+    def __init__(self) -> None:
+        self._folder: TemporaryDirectory[str] | None = None
+
+    @property
+    def exist(self) -> bool:
+        """Whether any groups were added."""
+        return self._folder is not None
+
+    def add(self, groups: Accumulated) -> None:
+        """Appends groups to the files of their parts."""
+        if self._folder is None:
+            self._folder = TemporaryDirectory(prefix="mastery-groups-")
+        by_part: dict[int, list[list[Any]]] = defaultdict(list)
+        for identity, group in groups.items():
+            told = identity if isinstance(identity, bytes) else identity[1]  # not its type
+            by_part[_checksum(told) % PARTS].append(group)
+        for part, found in by_part.items():
+            with Path(self._folder.name, str(part)).open("ab") as file:
+                pickle.dump(found, file, pickle.HIGHEST_PROTOCOL)
+
+    def parts(self, combine: beam.CombineFn) -> Iterator[Accumulated]:
+        """Yields the groups of each part, those of equal keys merged."""
+        assert self._folder is not None, "groups are stored"
+        for path in sorted(Path(self._folder.name).iterdir()):
+            merged: Accumulated = {}
+            with path.open("rb") as file:
+                while file.peek(1):
+                    for key, accumulator in pickle.load(file):
+                        known = merged.setdefault(_identity(key), [key])
+                        if len(known) > 1:
+                            accumulator = combine.merge_accumulators([known.pop(), accumulator])
+                        known.append(accumulator)
+            path.unlink()
+            yield merged
+
+    def remove(self) -> None:
+        """Removes the files."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+
+def _checksum(key: Any) -> int:
+    """Returns a number that equal keys share, in every process; Python's hashes of texts differ."""
+    if isinstance(key, str):
+        return crc32(key.encode(errors="surrogatepass"))
+    if isinstance(key, bytes):
+        return crc32(key)
+    if isinstance(key, tuple):
+        return crc32(b"".join(_checksum(item).to_bytes(8, "little") for item in key))
+    if isinstance(key, int | float):
+        return hash(key) % 2**64
+    return 0  # few kinds of keys are left; they share a part
 
 
 def _identity(key: Any) -> Any:

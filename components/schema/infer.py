@@ -37,7 +37,7 @@ def statistics_of(
     """
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder, "statistics.pb"))
-        with beam.Pipeline(argv=config.beam.options) as pipeline:
+        with beam.Pipeline(argv=config.beam.keyed.options) as pipeline:
             _ = (
                 pipeline
                 | beam.Create(list(batches), reshuffle=False)

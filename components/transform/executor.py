@@ -2,36 +2,40 @@
 
 It does what TFX's executor does with TensorFlow Transform for a node that has one input, no
 analyzer cache and no statistics. TFX's traces the preprocessing function four times more, to find
-out what we know: which columns it reads, and that it has to be analysed.
+out what we know: which columns it reads, and that it has to be analysed. TFX's writes transformed
+examples in the order in which a runner happens to hand them on; see `components.transform.shards`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import shutil
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_metadata.proto.v0.schema_pb2 import Schema
+from tensorflow_transform.tf_metadata.metadata_io import write_metadata
 from tfx.components.util import examples_utils, tfxio_utils
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, json_utils
-from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.tfxio.tfxio import TFXIO
 
 from components.contracts.names import SPLITS
+from components.files.atomic import write_text
 from components.node.settings import TransformSettings
 from components.transform.preprocessing import input_columns, preprocessing_fn
+from components.transform.shards import TransformShard, find_shards
 
 TRAIN, EVAL, _ = SPLITS
 TEMPORARY = ".temp_path"  # below the transform graph, as TFX has it
-SHARDS = "transformed_examples"  # prefix of the files of a split
+_FOLDERS = "folders.json"  # in it: where the workers have left the graph and its metadata
 
 
 class Executor(BaseBeamExecutor):  # type: ignore[misc]
@@ -62,17 +66,29 @@ class Executor(BaseBeamExecutor):  # type: ignore[misc]
         settings = TransformSettings.from_property(custom_config["config"])
         schema = _read_schema(artifact_utils.get_single_uri(input_dict["schema"]))
         columns = input_columns(settings)
-        sources = {split: _source(examples, split, schema, columns) for split in (TRAIN, EVAL)}
-        folders = {
-            split: artifact_utils.get_split_uri([transformed], split) for split in (TRAIN, EVAL)
-        }
+        shards = [
+            shard
+            for split in (TRAIN, EVAL)
+            for shard in find_shards(*_split_folders(split, examples, transformed))
+        ]
 
         temporary = str(Path(graph, TEMPORARY))
         preprocess = partial(preprocessing_fn, custom_config=custom_config)
-        with self._make_beam_pipeline() as pipeline, tft_beam.Context(temporary):
-            learned = _analyse(pipeline, sources[TRAIN], schema, preprocess, graph)
-            for split, source in sources.items():
-                _transform(pipeline, split, source, learned, folders[split])
+        Path(transformed.uri).mkdir(parents=True, exist_ok=True)
+        with (
+            TemporaryDirectory(dir=transformed.uri) as drafts,
+            self._make_beam_pipeline() as pipeline,
+            tft_beam.Context(temporary),
+        ):
+            source = _source(examples, schema, columns)
+            saved_model, transformed_schema = _analyse(pipeline, source, preprocess, temporary)
+            transform = TransformShard(schema, columns, transformed_schema, drafts)
+            _ = (
+                pipeline
+                | "Shards" >> beam.Create(shards, reshuffle=True)
+                | "TransformShard" >> beam.ParDo(transform, beam.pvalue.AsSingleton(saved_model))
+            )
+        _publish(temporary, schema, graph)
         io_utils.delete_dir(temporary)
 
 
@@ -80,10 +96,15 @@ def _read_schema(folder: str) -> Schema:
     return io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(folder))
 
 
-def _source(examples: Artifact, split: str, schema: Schema, columns: list[str]) -> TFXIO:
-    """Returns the columns that Transform reads of a split, as a source of record batches."""
+def _split_folders(split: str, *artifacts: Artifact) -> list[str]:
+    return [artifact_utils.get_split_uri([artifact], split) for artifact in artifacts]
+
+
+def _source(examples: Artifact, schema: Schema, columns: list[str]) -> TFXIO:
+    """Returns the columns that Transform reads of the train split, as a source of batches."""
+    [folder] = _split_folders(TRAIN, examples)
     tfxio = tfxio_utils.make_tfxio(
-        file_pattern=io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split)),
+        file_pattern=io_utils.all_files_pattern(folder),
         telemetry_descriptors=["Transform"],
         payload_format=examples_utils.get_payload_format(examples),
         data_view_uri=None,
@@ -93,45 +114,40 @@ def _source(examples: Artifact, split: str, schema: Schema, columns: list[str]) 
 
 
 def _analyse(
-    pipeline: beam.Pipeline, source: TFXIO, schema: Schema, preprocess: Any, folder: str
-) -> Any:
-    """Analyses a split and writes the transform graph with its metadata; returns the graph."""
+    pipeline: beam.Pipeline, source: TFXIO, preprocess: Any, temporary: str
+) -> tuple[beam.PCollection, Schema]:
+    """Analyses the train split; notes in `temporary` where the graph and its metadata are.
+
+    Returns:
+        The folder of the graph, and the schema of what it gives.
+    """
     batches = pipeline | "ReadForAnalysis" >> source.BeamSource()
-    learned = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocess)
-
-    raw = tft.DatasetMetadata(schema)
-    raw_folder = str(Path(folder, tft.TFTransformOutput.RAW_METADATA_DIR))
-    _ = raw | "WriteRawMetadata" >> tft_beam.WriteMetadata(raw_folder, pipeline)
-    _ = learned | tft_beam.WriteTransformFn(folder)
-    return learned
-
-
-def _transform(
-    pipeline: beam.Pipeline, split: str, source: TFXIO, learned: Any, folder: str
-) -> None:
-    """Transforms the examples of a split and writes them, in their order."""
-    batches = pipeline | f"Read[{split}]" >> source.BeamSource()
     dataset = (batches, source.TensorAdapterConfig())
-    transform = tft_beam.TransformDataset(output_record_batches=True)
-    transformed, metadata = (dataset, learned) | f"Transform[{split}]" >> transform
+    saved_model, metadata = dataset | tft_beam.AnalyzeDataset(preprocess)
 
+    # Unlike TensorFlow Transform's own `WriteTransformFn`, which moves what it has written and
+    # cannot be tried again: each attempt writes a folder of its own, and the last one is noted.
+    write = tft_beam.WriteMetadata(temporary, pipeline, write_to_unique_subdirectory=True)
     _ = (
-        transformed
-        | f"Encode[{split}]" >> beam.ParDo(_Encode(metadata.schema))
-        | f"Write[{split}]"
-        >> beam.io.WriteToTFRecord(str(Path(folder, SHARDS)), file_name_suffix=".gz")
+        metadata
+        | "WriteTransformedMetadata" >> write
+        | "NoteFolders"
+        >> beam.Map(_note_folders, beam.pvalue.AsSingleton(saved_model), Path(temporary, _FOLDERS))
     )
+    return saved_model, metadata.schema
 
 
-class _Encode(beam.DoFn):  # type: ignore[misc]
-    """Encodes record batches as `tf.Example`s."""
+def _note_folders(metadata: str, saved_model: str, path: Path) -> None:
+    folders = {"metadata": metadata, "saved_model": saved_model}
+    write_text(path, json.dumps(folders), drafts=path.parent)
 
-    def __init__(self, schema: Schema) -> None:
-        self._schema = schema
 
-    def setup(self) -> None:
-        self._coder = RecordBatchToExamplesEncoder(self._schema)
-
-    def process(self, element: tuple[pa.RecordBatch, dict[str, pa.Array]]) -> Iterator[bytes]:
-        batch, _ = element
-        yield from self._coder.encode(batch)
+def _publish(temporary: str, raw: Schema, folder: str) -> None:
+    """Copies what workers have left to the places where `TFTransformOutput` reads it."""
+    folders = json.loads(Path(temporary, _FOLDERS).read_bytes())
+    output = tft.TFTransformOutput
+    # Hidden files are notes of TensorFlow Transform for itself.
+    visible = shutil.ignore_patterns(".*")
+    shutil.copytree(folders["saved_model"], Path(folder, output.TRANSFORM_FN_DIR), ignore=visible)
+    shutil.copytree(folders["metadata"], Path(folder, output.TRANSFORMED_METADATA_DIR))
+    write_metadata(tft.DatasetMetadata(raw), str(Path(folder, output.RAW_METADATA_DIR)))

@@ -15,8 +15,8 @@ from components.event_log.conclusion import conclude
 from components.event_log.problems import raise_if_any
 from components.example_gen.encoding import encode, feature_columns
 from components.example_gen.job import Job
-from components.example_gen.records import read_records
 from components.example_gen.workers import run_job
+from components.files.records import read_records
 
 if TYPE_CHECKING:
     from components.event_log.log_spec import LogSpec

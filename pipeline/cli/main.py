@@ -37,9 +37,11 @@ COMMANDS = {
     "runs": "run_commands:runs",
     "report": "run_commands:report",
     "evaluate": "run_commands:evaluate",
+    "training-worker": "training_commands:training_worker",
     "cross-validate": "validate_commands:cross_validate",
     "ci": "run_commands:ci",
     "notify": "run_commands:notify",
+    "beam-workers": "beam_commands:workers",
     "kubeflow compile": "kubeflow_commands:compile_",
     "kubeflow submit": "kubeflow_commands:submit",
     "kubeflow run": "kubeflow_commands:run",
@@ -102,6 +104,7 @@ PANELS = {
     ),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
+        "training-worker", "beam-workers",
     ),
     "Serve": ("models", "serve", "predict"),
     "Reach people": (

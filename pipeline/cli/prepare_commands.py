@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,10 @@ from pipeline.cli.options import (
     SetOption,
     load_and_fetch,
 )
+
+if TYPE_CHECKING:
+    from components.config.beam import Beam
+    from pipeline.environment.doctor import Finding
 
 
 def doctor(
@@ -36,12 +41,30 @@ def doctor(
     from pipeline.environment.doctor import doctor as examine
 
     gpu_wanted = False
+    others: Iterator[Finding] = iter(())
     if config is not None:
         # Only here, so that doctor also runs in an environment without Pydantic.
         from components.config import load_config
 
-        gpu_wanted = load_config(config, set_).training.device == "gpu"
-    raise typer.Exit(examine(deep=deep, gpu_wanted=gpu_wanted))
+        loaded = load_config(config, set_)
+        gpu_wanted = loaded.training.device == "gpu"
+        others = _look_at_flink(loaded.beam)
+    raise typer.Exit(examine(deep=deep, gpu_wanted=gpu_wanted, others=others))
+
+
+def _look_at_flink(beam: Beam) -> Iterator[Finding]:
+    """Looks for the Flink cluster, if the nodes run on one."""
+    from components.node.flink.check import check_flink
+    from components.node.flink.cluster import FlinkError
+    from pipeline.environment.doctor import Finding
+
+    try:
+        found = check_flink(beam)
+    except FlinkError as error:
+        yield Finding("FAIL", "Flink", "cannot be used", str(error))
+    else:
+        if found is not None:
+            yield Finding("ok", "Flink", found)
 
 
 def simulate(

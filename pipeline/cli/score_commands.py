@@ -23,7 +23,7 @@ from pipeline.cli.options import (
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from components.config.runtime import Beam
+    from components.config.beam import Beam
     from serving.answers.scoring.run import Scored, ScoringOptions
     from serving.answers.scoring.versions import PushedVersion
     from serving.answers.settings import AnswersSettings
@@ -186,7 +186,8 @@ def score(
             beam=beam.options,
             partitions=beam.partitions,
         )
-        scored = score_log(to, version, options)
+        with _flink(beam):
+            scored = score_log(to, version, options)
         print(_describe(scored, version, options))
         with _opened(to) as engine:
             withdraw(engine, version)
@@ -258,9 +259,27 @@ def _version(
 def _beam(config: Path | None, set_: list[str]) -> Beam:
     """Returns how Beam runs: the configuration's section, or its defaults."""
     from components.config import load_config
-    from components.config.runtime import Beam
+    from components.config.beam import Beam
 
     return Beam() if config is None else load_config(config, set_).beam
+
+
+@contextmanager
+def _flink(beam: Beam) -> Iterator[None]:
+    """Has Beam's pipelines in the block run on the Flink cluster that is configured, if one is."""
+    import os
+    from tempfile import TemporaryDirectory
+
+    from components.node.flink.check import check_flink
+    from components.node.flink.job_server import running_job_server
+
+    check_flink(beam)
+    with (
+        TemporaryDirectory(prefix="mastery-job-server-") as folder,
+        running_job_server(beam, Path(folder)) as running,
+    ):
+        os.environ.update(running.as_environment())
+        yield
 
 
 def _describe(scored: Scored, version: PushedVersion, options: ScoringOptions) -> str:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -52,12 +52,13 @@ class Finding:
     advice: str = ""
 
 
-def doctor(*, deep: bool = False, gpu_wanted: bool = False) -> int:
+def doctor(*, deep: bool = False, gpu_wanted: bool = False, others: Iterable[Finding] = ()) -> int:
     """Prints one line per subject, with advice below what is wrong.
 
     Args:
         deep: whether to import TensorFlow as well and ask it for its devices; takes seconds.
         gpu_wanted: whether a GPU that TensorFlow cannot use is a failure (`training.device: gpu`).
+        others: what else was looked at.
 
     Returns:
         The exit code: 1 if something has to be fixed, else 0.
@@ -65,7 +66,7 @@ def doctor(*, deep: bool = False, gpu_wanted: bool = False) -> int:
     runs = Path.cwd() / "runs"
     folder = runs if runs.is_dir() else runs.parent
     failed = 0
-    for finding in _look(folder, deep=deep, gpu_wanted=gpu_wanted):
+    for finding in (*_look(folder, deep=deep, gpu_wanted=gpu_wanted), *others):
         print(f"{finding.state:<5} {finding.subject:<11} {finding.found}", flush=True)
         if finding.advice:
             print(f"{'':<17} -> {finding.advice}")

@@ -24,8 +24,8 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics
 from components.contracts.names import LEARNER, PREDICTIONS_FILE, STATISTICS_FILE
 from components.errors import MasteryError
 from components.example_gen.encoding import encode
-from components.example_gen.records import open_records, read_records
 from components.files.atomic import new_file
+from components.files.records import open_records, read_records
 from components.node.node_id import Node
 
 Kind = Literal["examples", "predictions", "statistics", "other"]

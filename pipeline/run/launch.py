@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ml_metadata.proto import metadata_store_pb2
+from ml_metadata.proto.metadata_store_pb2 import Value
 from tfx.components.evaluator.constants import ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY
 from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
@@ -24,7 +26,9 @@ from tfx.orchestration.portable import (
     runtime_parameter_utils,
 )
 from tfx.proto.orchestration import executable_spec_pb2, execution_result_pb2, pipeline_pb2
+from tfx.proto.orchestration.placeholder_pb2 import PlaceholderExpression
 
+from components.config.beam import options_of_node
 from components.model_version.folders import version_names
 from components.node.node_id import Node
 from pipeline.run.freshness import sign_plan
@@ -91,6 +95,12 @@ class LateOperator(base_executor_operator.BaseExecutorOperator):  # type: ignore
         make_operator = launcher.DEFAULT_EXECUTOR_OPERATORS[type(self._executor_spec)]
         operator = make_operator(executor_spec=self._executor_spec)
         operator.with_execution_watcher(self._execution_watcher_address)
+        if hasattr(operator, "beam_pipeline_args"):  # after the cache has been asked
+            planned = [item.value.string_value for item in operator.beam_pipeline_args]
+            operator.beam_pipeline_args = [
+                PlaceholderExpression(value=Value(string_value=option))
+                for option in options_of_node(planned, os.environ)
+            ]
         return operator.run_executor(execution_info)
 
 

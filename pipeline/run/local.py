@@ -25,11 +25,14 @@ from components.contracts.run_record import (
     RunResult,
 )
 from components.errors import MasteryError
+from components.node.flink.check import check_flink
+from components.node.flink.job_server import running_job_server
 from components.node.progress import latest_progress
 from pipeline.layout import Layout, check_root
 from pipeline.run.display import RunDisplay
 from pipeline.run.ending import end_run, explain_death, last_line
 from pipeline.run.prepare import (
+    cancel_jobs,
     cancel_unfinished,
     check_range,
     check_signing_key,
@@ -80,7 +83,7 @@ def run_pipeline(
     Raises:
         MasteryError: an option names no node, options contradict each other, a file of the log is
             missing, another run is using `root`, it cannot be written, or the metadata store is not
-            configured.
+            configured, or the Flink cluster that is configured cannot be used.
     """
     if only_new_data and (from_node or not use_cache):
         raise MasteryError(
@@ -95,10 +98,11 @@ def run_pipeline(
     find_log(config)
     store = config.metadata.with_environment(os.environ)
     check_signing_key(config)
+    check_flink(config.beam)
 
     layout = Layout(root, config.name)
     with lock_root(root):
-        _recover(layout, store)
+        _recover(layout, store, config)
         snapshot_schema(config, layout)
         plan = RunPlan(
             run=new_run_id(), root=root, config=config, use_cache=use_cache, from_node=first,
@@ -109,25 +113,26 @@ def run_pipeline(
 
 def _run(plan: RunPlan, layout: Layout, store: Metadata, console: PlainConsole) -> RunRecord:
     """Runs a plan in a worker, and keeps its record from the start to the end."""
-    folder = layout.run(plan.run)
+    config, folder = plan.config, layout.run(plan.run)
     plan.write(folder)
     record = RunRecord(run=plan.run, name=layout.name, started=datetime.now(UTC), pid=os.getpid())
     record.write(folder)
 
     started = time.monotonic()
     try:
-        with _scratch(folder) as scratch:
+        with _scratch(folder) as scratch, running_job_server(config.beam, folder) as beam:
             environment = {
                 **store.as_environment(),
-                **plan.config.push.as_environment(),
-                **plan.config.training.as_environment(),
+                **config.push.as_environment(),
+                **config.training.as_environment(),
+                **beam.as_environment(),
             }
             code = _run_worker(folder, environment, scratch, console)
         if not (folder / RunResult.FILE).exists():
-            _remove_pieces(layout, store, plan.run)
+            _remove_pieces(layout, store, config, plan.run)
         record = end_run(record, _read_nodes(folder), _read_result(folder, code))
     except KeyboardInterrupt:
-        record = _interrupted(record, folder, layout, store, patience=0)
+        record = _interrupted(record, folder, layout, store, config, patience=0)
     finally:
         record.pid = None
         if record.state != "running":  # else the next run marks this one as interrupted
@@ -268,11 +273,12 @@ def _interrupted(
     folder: Path,
     layout: Layout,
     store: Metadata,
+    config: Config,
     *,
     patience: float | None = None,
 ) -> RunRecord:
     """Returns the record of an interrupted run, after removing what it left half written."""
-    _remove_pieces(layout, store, record.run, patience=patience)
+    _remove_pieces(layout, store, config, record.run, patience=patience)
     nodes = _read_nodes(folder)
     for node in nodes:
         if node.state == "running":
@@ -281,9 +287,10 @@ def _interrupted(
 
 
 def _remove_pieces(
-    layout: Layout, store: Metadata, run: str, *, patience: float | None = None
+    layout: Layout, store: Metadata, config: Config, run: str, *, patience: float | None = None
 ) -> None:
     """Removes what nodes of a run left half written when their processes were ended."""
+    cancel_jobs(config.beam, run)
     if store.store == "mysql" or layout.metadata.exists():
         from pipeline.store.connection import connect_to_store, connection_config
 
@@ -291,12 +298,12 @@ def _remove_pieces(
         cancel_unfinished(connect_to_store(connection, patience=patience), layout, run)
 
 
-def _recover(layout: Layout, store: Metadata) -> None:
+def _recover(layout: Layout, store: Metadata, config: Config) -> None:
     """Tidies up after runs whose processes died without doing so themselves."""
     for record in read_records(layout.root, layout.name):
         if record.state == "interrupted" and record.seconds is None:
             folder = layout.run(record.run)
             shutil.rmtree(_scratch_path(folder), ignore_errors=True)
-            record = _interrupted(record, folder, layout, store)
+            record = _interrupted(record, folder, layout, store, config)
             record.seconds = 0.0
             record.write(folder)

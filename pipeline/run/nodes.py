@@ -11,13 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from components.command.program import quiet_imports
-from components.config.runtime import WORKERS
+from components.config.beam import FLINK_JOB, WORKERS
 from components.contracts.run_record import NodeRecord, NodeState, RunResult, SeenBefore
 from components.node.node_id import Node
 from pipeline.layout import Layout
 from pipeline.run.ending import note_result
 from pipeline.run.imports import import_early, lean_tfx, modules_of, no_collection
-from pipeline.run.prepare import cancel_unfinished, nodes_of
+from pipeline.run.prepare import cancel_jobs, cancel_unfinished, nodes_of
 from pipeline.run.processes import NodeDeathError, Outcome, Processes, ThisProcess
 from pipeline.store.connection import connect_to_store, connection_config
 from pipeline.store.lookups import NodeResult, check_lineage
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ml_metadata.proto import metadata_store_pb2
     from tfx.proto.orchestration import pipeline_pb2
 
+    from components.config.beam import Beam
     from components.contracts.run_plan import RunPlan
     from pipeline.run.mirror import Mirror
 
@@ -89,6 +90,7 @@ def run_nodes(
         Exception: whatever the first node, in the order, raised that has failed.
     """
     os.environ[WORKERS] = str(plan.config.beam.workers)
+    os.environ.update(plan.config.beam.as_environment())  # in a container; else it is there already
     layout = Layout(plan.root, plan.config.name)
     store = connection_config(plan.config.metadata, layout)
     # TFX takes long to load; a wrong password or a lost store is reported before that.
@@ -178,6 +180,11 @@ class _Run:
     errors: dict[str, Exception] = field(default_factory=dict)
     leaves_pieces: bool = False
 
+    @property
+    def beam(self) -> Beam:
+        """Where Beam runs."""
+        return self.plan.config.beam.with_environment(os.environ)
+
     def to_end(self, processes: Processes) -> None:
         """Runs the nodes, and leaves nothing half written.
 
@@ -192,11 +199,13 @@ class _Run:
                 self._note_end(outcome)
                 for record in self.schedule.in_vain:
                     processes.end(Node(record.id))
+                    cancel_jobs(self.beam, self.plan.run, Node(record.id))
                     self.leaves_pieces = True
                     self._change(record, "interrupted")
         finally:
             self.leaves_pieces |= processes.close()
             if self.leaves_pieces:
+                cancel_jobs(self.beam, self.plan.run)
                 cancel_unfinished(connect_to_store(self.store), self.layout, self.plan.run)
 
         failed = next((item.id for item in self.schedule.records if item.id in self.errors), None)
@@ -230,6 +239,8 @@ class _Run:
     def _launch(self, node: Node, note_execution: Callable[[], None]) -> NodeResult:
         """Runs a node; in the process of the node."""
         from pipeline.run.launch import launch_node
+
+        os.environ[FLINK_JOB] = f"mastery-{self.plan.config.name}-{node}-{self.plan.run}"
 
         def prepare() -> None:
             note_execution()

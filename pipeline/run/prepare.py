@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
     from components.config import Config
+    from components.config.beam import Beam
 
 
 def nodes_of(config: Config) -> list[Node]:
@@ -149,6 +150,21 @@ def snapshot_schema(config: Config, layout: Layout) -> None:
     if not snapshot.exists():
         snapshot.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(snapshot, text)
+
+
+def cancel_jobs(beam: Beam, run: str, node: Node | None = None) -> None:
+    """Cancels what nodes of a run left on a Flink cluster, so that nothing writes any more.
+
+    Args:
+        beam: where Beam runs.
+        run: whose nodes have ended.
+        node: only this one; default: all.
+    """
+    if beam.flink_master is not None:
+        from components.node.flink.cluster import Cluster, FlinkError
+
+        with suppress(FlinkError):  # without a JobManager no job goes on
+            Cluster(beam.flink_master).cancel(f"-{node}-{run}" if node else f"-{run}")
 
 
 def cancel_unfinished(store: MetadataStore, layout: Layout, run_id: str) -> list[str]:

@@ -35,6 +35,10 @@ class Worker(Protocol):
     def address(self) -> str:
         """`host:port` that the other workers reach."""
 
+    @property
+    def problem(self) -> str:
+        """Why it ended, where the exit status does not say it; otherwise empty."""
+
     def start(self, order: Path, rank: int, tf_config: str) -> None:
         """Starts the worker.
 
@@ -97,6 +101,7 @@ class LocalWorker:
 
     def __init__(self, number: int, port: int, gpu: str | None, threads: int) -> None:
         self.address = f"{_LOOPBACK}:{port}"
+        self.problem = ""
         self._number = number
         self.gpu = gpu
         self.threads = threads

@@ -168,6 +168,7 @@ class _Watch:
         self._heard = [now for _ in workers]
         self._steps = 0
         self._stepped = now
+        self._missed: float | None = None  # when a worker first missed another one
 
     def to_end(self) -> _Loss | None:
         """Waits for the end; returns whom the attempt has lost, None if it succeeded.
@@ -239,11 +240,19 @@ class _Watch:
         ]
         if not gone and frozen:
             return _loss(frozen, "not heard from, and others lost their connection to it")
+        if not gone and len(statuses) < len(found) and not self._is_overdue():
+            return None  # it will be known whose connection it was
         gone = gone or statuses
         for rank, (_, status) in enumerate(found):
             if status is not None:
                 self._log(rank)
-        return _loss([worker for worker, _ in gone], _explain(gone[0][1]))
+        return _loss([worker for worker, _ in gone], gone[0][0].problem or _explain(gone[0][1]))
+
+    def _is_overdue(self) -> bool:
+        """Returns whether the first worker to miss another one did so long ago."""
+        now = time.monotonic()
+        self._missed = self._missed or now
+        return now - self._missed > self._bounds.silent / 2
 
     def _silent(self) -> _Loss | None:
         """Returns the workers that have shown no sign of life for too long."""

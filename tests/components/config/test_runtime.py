@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.config import Beam, Config, Metadata, load_config
-from components.config.runtime import IN_PROCESS
+from components.config.beam import IN_PROCESS
 from components.config.training import WORKER_FOLDER
 from components.errors import ConfigError
 from components.node.settings import TrainerSettings

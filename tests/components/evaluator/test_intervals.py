@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from components.config import Config
-from components.config.runtime import Beam
+from components.config.beam import Beam
 from components.evaluator.analysis import analyze, load_results
 from components.evaluator.draws import BASELINE, CANDIDATE, interval_of
 from components.evaluator.evaluator_settings import EvaluatorSettings

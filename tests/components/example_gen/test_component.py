@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from components.config import Config, load_config
-from components.config.runtime import WORKERS, Beam
+from components.config.beam import WORKERS, Beam
 from components.errors import LogError
 from components.event_log.log import check_log
 from components.example_gen.examples import examples_from_log

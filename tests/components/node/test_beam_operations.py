@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -11,6 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict, AsIter, AsMultiMap, AsSingleton
 from apache_beam.transforms.combiners import ToListCombineFn, curry_combine_fn
 
+from components.node import beam_operations
 from components.node.beam_operations import (
     GLOBAL,
     Call,
@@ -132,3 +138,51 @@ def test_values_of_a_pipeline_are_copied_each_time_they_are_read() -> None:
     assert first == again == [[1], [2]]
     first[0].append(5)
     assert again[0] == [1] == next(read(given))
+
+
+@pytest.mark.parametrize("most", [1, 3, 7])
+def test_a_combination_of_many_keys_goes_by_way_of_files_and_gives_the_same(
+    most: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    keys = [1, 1.0, True, -0.0, 0, None, "1", b"1", ("1", 1), ("1", 1.0), "\udc80", 10**30, [2]]
+    elements = [(key, place) for place, key in enumerate(keys * 3)]
+    in_memory = Combine(curry_combine_fn(ToListCombineFn(), (), {}))
+    feed(in_memory, elements)
+    expected = [*in_memory.results()]
+
+    monkeypatch.setattr(beam_operations, "MOST_KEYS", most)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    orders = []
+    for _ in range(2):
+        stored = Combine(curry_combine_fn(ToListCombineFn(), (), {}))
+        feed(stored, elements)
+        assert any(tmp_path.iterdir())
+        found = [*stored.results()]
+        orders.append(found)
+        assert sorted(map(repr, found)) == sorted(map(repr, expected))
+        assert not any(tmp_path.iterdir())
+        assert [*stored.results()] == []
+    assert repr(orders[0]) == repr(orders[1])
+
+
+def test_the_order_of_stored_groups_is_that_of_every_process(tmp_path: Path) -> None:
+    """Python's own hashes of texts differ from process to process."""
+    program = (
+        "from components.node import beam_operations as o; o.MOST_KEYS = 2\n"
+        "from apache_beam.transforms.combiners import ToListCombineFn\n"
+        "c = o.Combine(ToListCombineFn()); c.start()\n"
+        "[c.process(o.GLOBAL.with_value((('slice', f'key {i % 50}'), i))) for i in range(100)]\n"
+        "print([*c.results()])"
+    )
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed, "TMPDIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(printed) == 1
+    assert printed.pop().count("key") == 50

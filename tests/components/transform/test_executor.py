@@ -1,4 +1,7 @@
-"""The executor against TFX's own: the same vocabularies, scales, priors and transformed values."""
+"""The executor against TFX's own, on every runner: the same vocabularies, scales and values.
+
+Beyond that, its transformed examples are the same bytes on every runner.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from components.transform.component import PREPROCESSING_FN
 from components.transform.executor import Executor
 from components.transform.preprocessing import input_columns, preprocessing_fn
 from tests.components.transform.analysis import sections
+from tests.restless import retrying  # noqa: F401 - a fixture
 
 SECTIONS = sections(
     {
@@ -33,6 +37,7 @@ SECTIONS = sections(
     context={"region": {"type": "categorical", "vocabulary": 3}, "share": {"type": "numeric"}},
     min_steps=2,
 )
+TRACED = {"saved_model.pb", "fingerprint.pb"}  # names in them count up from run to run
 TYPES: dict[str, int] = {
     "learner_id": schema_pb2.BYTES,  # not read by Transform
     "event_type": schema_pb2.BYTES,
@@ -118,16 +123,45 @@ def run(kind: Any, options: list[str], inputs: dict[str, list[Any]], root: Path)
     return {key: Path(artifact.uri) for key, artifact in artifacts.items()}
 
 
-IN_PROCESS = Beam()
-REMOTE = Beam(args=["--runner=FnApiRunner", "--sdk_container_image=none"])  # as if it were
+def workers(mode: str, number: int) -> Beam:
+    """Returns a runner that treats its workers as if they were remote."""
+    return Beam(
+        args=[
+            "--runner=FnApiRunner",
+            "--sdk_container_image=none",
+            f"--direct_running_mode={mode}",
+            f"--direct_num_workers={number}",
+        ]
+    )
 
 
-@pytest.fixture(scope="module", params=[IN_PROCESS, REMOTE], ids=["in process", "remote"])
+REMOTE = workers("in_memory", 1)
+
+
+@pytest.fixture(scope="module")
+def in_process(
+    inputs: dict[str, list[Any]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    return run(Executor, Beam().node_options, inputs, tmp_path_factory.mktemp("in_process"))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(None, id="in process"),
+        pytest.param(REMOTE, id="remote"),
+        pytest.param(workers("multi_threading", 3), id="threads"),
+        pytest.param(workers("multi_processing", 2), id="processes", marks=pytest.mark.slow),
+    ],
+)
 def ours(
     request: pytest.FixtureRequest,
     inputs: dict[str, list[Any]],
+    in_process: dict[str, Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
+    if request.param is None:
+        return in_process
     return run(Executor, request.param.node_options, inputs, tmp_path_factory.mktemp("ours"))
 
 
@@ -151,25 +185,72 @@ def examples_of(folder: Path) -> list[dict[str, Any]]:
     return [{name: str(parts[name]) for name in sorted(parts)} for parts in parsed]
 
 
-def test_the_artifacts_are_those_of_tfx(ours: dict[str, Path], theirs: dict[str, Path]) -> None:
-    for key in ours:
-        assert files(ours[key]) == files(theirs[key])
-
+def test_the_graph_is_in_the_files_that_tfx_writes(
+    ours: dict[str, Path], theirs: dict[str, Path]
+) -> None:
     graph, other = ours["transform_graph"], theirs["transform_graph"]
-    traced = {"saved_model.pb", "fingerprint.pb"}  # names in it count up from run to run
+    assert files(graph) == files(other)
     for name in files(graph):
-        if Path(name).name not in traced:
+        if Path(name).name not in TRACED:
             assert (graph / name).read_bytes() == (other / name).read_bytes(), name
 
 
 @pytest.mark.parametrize(("split", "rows"), [("train", 90), ("eval", 18)])
-def test_transformed_examples_are_equal_in_every_bit_and_in_their_order(
+def test_transformed_examples_are_those_of_tfx_in_every_bit(
     ours: dict[str, Path], theirs: dict[str, Path], split: str, rows: int
 ) -> None:
     name = f"Split-{split}"
     found = examples_of(ours["transformed_examples"] / name)
     assert len(found) == rows
-    assert found == examples_of(theirs["transformed_examples"] / name)
+    # TFX's are in the order in which the file system lists the files of examples.
+    assert sorted(found, key=str) == sorted(
+        examples_of(theirs["transformed_examples"] / name), key=str
+    )
+
+
+def test_each_file_of_examples_becomes_one_with_the_same_bytes_on_every_runner(
+    ours: dict[str, Path], in_process: dict[str, Path]
+) -> None:
+    folder, expected = (root["transformed_examples"] for root in (ours, in_process))
+    assert files(folder) == [
+        f"Split-{split}/transformed_examples-{number:05d}-of-00003.gz"
+        for split in ("eval", "train")
+        for number in range(3)
+    ]
+    assert files(folder) == files(expected)
+    for name in files(folder):
+        assert (folder / name).read_bytes() == (expected / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_transformed_examples_are_in_the_order_of_the_examples(
+    inputs: dict[str, list[Any]], ours: dict[str, Path], split: str
+) -> None:
+    sources = sorted(Path(inputs["examples"][0].uri, f"Split-{split}").iterdir())
+    targets = sorted((ours["transformed_examples"] / f"Split-{split}").iterdir())
+    for source, target in zip(sources, targets, strict=True):
+        asked, found = (
+            [
+                tf.train.Example.FromString(record)
+                .features.feature["num_steps"]
+                .int64_list.value[0]
+                for record in tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator()
+            ]
+            for path in (source, target)
+        )
+        assert asked == found
+
+
+@pytest.mark.usefixtures("retrying")  # tracing has to be alone in its process
+def test_work_that_is_done_again_changes_nothing(
+    inputs: dict[str, list[Any]], in_process: dict[str, Path], tmp_path: Path
+) -> None:
+    found = run(Executor, Beam().node_options, inputs, tmp_path)
+    for key, folder in found.items():
+        assert files(folder) == files(in_process[key])
+        for name in files(folder):
+            if Path(name).name not in TRACED:
+                assert (folder / name).read_bytes() == (in_process[key] / name).read_bytes(), name
 
 
 def test_the_graph_gives_what_the_graph_of_tfx_gives(

@@ -96,7 +96,7 @@ def test_doctor_looks_for_a_gpu_where_the_configuration_needs_one(
 ) -> None:
     found = []
 
-    def examine(*, deep: bool, gpu_wanted: bool) -> int:
+    def examine(*, deep: bool, gpu_wanted: bool, others: object) -> int:  # noqa: ARG001
         found.append((deep, gpu_wanted))
         return 1
 

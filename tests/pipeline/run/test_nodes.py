@@ -11,7 +11,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.config import Config, load_config
-from components.config.runtime import WORKERS
+from components.config.beam import WORKERS
 from components.contracts.provenance import DataProvenance
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import RunResult, SeenBefore

@@ -22,6 +22,8 @@ from typing import BinaryIO
 
 import google_crc32c
 
+from components.files.atomic import new_file
+
 _LEVEL = 3  # half the time of level 6, files a fifth larger
 _GZIP = 16 + zlib.MAX_WBITS
 _MEMORY = 9  # as TensorFlow; zlib's default is 8, and gives other bytes
@@ -59,6 +61,13 @@ def open_records(path: Path) -> Iterator[RecordWriter]:
         writer = RecordWriter(file)
         yield writer
         writer.flush()
+
+
+@contextmanager
+def new_records(path: str | Path, drafts: str | Path | None = None) -> Iterator[RecordWriter]:
+    """Opens a file of records that is there, whole, after the block; see `new_file`."""
+    with new_file(path, drafts) as beside, open_records(beside) as writer:
+        yield writer
 
 
 def _checksum(content: bytes) -> bytes:

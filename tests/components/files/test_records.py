@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from components.example_gen.records import open_records, read_records
+from components.files.records import open_records, read_records
 
 RECORDS = [b"", b"x", bytes(10**6), *(random.Random(1).randbytes(size) for size in range(500))]
 
