@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.errors import TrainingError
 from components.trainer.distributed.processes import (
@@ -16,8 +15,7 @@ from components.trainer.distributed.processes import (
     free_ports,
     gpus_of_this_machine,
 )
-from tests.components.trainer.distributed.orders import Hired, order_of
-from tests.components.trainer.tiny_log import SETTINGS
+from tests.components.trainer.distributed.orders import Hired, order_without_examples
 
 ROOT = Path(__file__).parents[4]
 
@@ -53,8 +51,8 @@ def test_ports_differ() -> None:
     assert len({*free_ports(5)}) == 5
 
 
-def test_a_worker_prints_into_its_log_and_is_stopped(inputs: FnArgs, tmp_path: Path) -> None:
-    order = order_of(inputs, tmp_path / "fit", SETTINGS, 2)
+def test_a_worker_prints_into_its_log_and_is_stopped(tmp_path: Path) -> None:
+    order = order_without_examples(tmp_path / "fit")
     file = order.write(Path(order.folder))
     [worker] = Hired().hire(1)
     assert worker.name == "worker 1"
@@ -72,8 +70,8 @@ def test_a_worker_prints_into_its_log_and_is_stopped(inputs: FnArgs, tmp_path: P
     worker.stop()
 
 
-def test_workers_end_when_who_started_them_is_killed(inputs: FnArgs, tmp_path: Path) -> None:
-    order = order_of(inputs, tmp_path / "fit", SETTINGS, 2)
+def test_workers_end_when_who_started_them_is_killed(tmp_path: Path) -> None:
+    order = order_without_examples(tmp_path / "fit")
     code = (
         "import sys; from pathlib import Path\n"
         "from components.trainer.distributed.order import Order\n"
