@@ -61,6 +61,7 @@ def test_the_plan_is_that_of_plain_imports_and_tfx_s_own_classes(
     from pipeline.dag import create_pipeline
     from pipeline.layout import Layout
     from pipeline.run.launch import compile_plan
+    from pipeline.store.lookups import PLAN_FINGERPRINT
 
     def parts(plan: Any) -> tuple[bytes, Any]:
         """The plan without its deployment, whose maps TFX packs in any order; and those maps."""
