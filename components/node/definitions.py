@@ -2,8 +2,8 @@
 
 A compiled pipeline holds names of classes only. TFX's modules of its nodes import the executors as
 well, and so TensorFlow, Beam, TFDV and TFMA, which takes five seconds before the first node. The
-definitions here compile to the same plan, but for executors of ours; a test compares them. Under another
-version of TFX than `WRITTEN_FOR` its own classes are used.
+definitions here compile to the same plan, but for executors of ours; a test compares them. Under
+another version of TFX than `WRITTEN_FOR` its own classes are used.
 """
 
 from __future__ import annotations

@@ -68,10 +68,16 @@ def test_the_plan_is_that_of_plain_imports_and_tfx_s_own_classes(
         deployment = pipeline_pb2.IntermediateDeploymentConfig()
         plan.deployment_config.Unpack(deployment)
         plan.ClearField("deployment_config")
-        executor = executable_spec_pb2.BeamExecutableSpec()
-        deployment.executor_specs[Node.TRANSFORM].Unpack(executor)
-        executor.python_executor_spec.class_path = "TFX's, or ours in its place"
-        deployment.executor_specs[Node.TRANSFORM].Pack(executor)
+        for node in (Node.STATISTICS_GEN, Node.TRANSFORM):
+            executor = executable_spec_pb2.BeamExecutableSpec()
+            deployment.executor_specs[node].Unpack(executor)
+            executor.python_executor_spec.class_path = "TFX's, or ours in its place"
+            deployment.executor_specs[node].Pack(executor)
+        for item in (item.pipeline_node for item in plan.nodes):
+            if item.node_info.id == Node.STATISTICS_GEN:
+                item.parameters.parameters.pop("code_fingerprint", None)  # of our executor
+            for context in item.contexts.contexts:
+                context.properties.pop(PLAN_FINGERPRINT, None)
         return plan.SerializeToString(deterministic=True), deployment
 
     file = tmp_path / "plan"
