@@ -9,7 +9,9 @@ import pytest
 
 from components.config import Beam, Config, Metadata, load_config
 from components.config.beam import IN_PROCESS
+from components.config.training import WORKER_FOLDER
 from components.errors import ConfigError
+from components.node.settings import TrainerSettings
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
 LOGIN = {"MASTERY_METADATA_PASSWORD": "not-4-plans"}
@@ -73,6 +75,21 @@ def test_nothing_of_the_store_is_in_a_dump_or_a_fingerprint() -> None:
     assert shared.fingerprint == plain.fingerprint
     assert shared.model_dump_json(by_alias=True) == plain.model_dump_json(by_alias=True)
     assert Config.model_validate_json(shared.model_dump_json(by_alias=True)).metadata == Metadata()
+
+
+def test_where_workers_meet_is_in_no_dump_and_reaches_nodes_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(WORKER_FOLDER, raising=False)
+    plain = load_config(SAMPLE)
+    shared = load_config(SAMPLE, ["training.worker_folder=/shared/workers"])
+    assert shared.fingerprint == plain.fingerprint
+    assert TrainerSettings.of(shared) == TrainerSettings.of(plain)
+    assert plain.training.as_environment() == {}
+    assert shared.training.as_environment() == {WORKER_FOLDER: "/shared/workers"}
+
+    more = load_config(SAMPLE, ["training.workers=2"])
+    assert TrainerSettings.of(more) != TrainerSettings.of(plain)  # sums round in another order
 
 
 def test_the_authority_s_path_counts_from_the_file_s_folder(tmp_path: Path) -> None:
