@@ -201,6 +201,12 @@ def serve(programs: Programs, folder: Path, *, workers: int = 2) -> Iterator[Clu
         "taskmanager.bind-host": "localhost",
         # Without this, each exchange of each slot would claim 16 MiB of buffers.
         "taskmanager.network.sort-shuffle.min-buffers": 16,
+        # A job that loses a TaskManager goes on; by itself it would fail. Each of its tasks that fails
+        # is an attempt for the strategy fixed-delay; this one takes those at the same time for one.
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "2 s",
+        "restart-strategy.exponential-delay.max-backoff": "10 s",
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff": 8,
         # A lost TaskManager is noticed in seconds, not in a minute.
         "heartbeat.interval": 1000,
         "heartbeat.timeout": 8000,
@@ -213,6 +219,7 @@ def serve(programs: Programs, folder: Path, *, workers: int = 2) -> Iterator[Clu
     with ExitStack() as stack:
         cluster.start_manager()
         stack.callback(cluster.stop)
+        cluster.wait_for_slots(0)  # a TaskManager that comes earlier waits for 10 s
         for _ in range(workers):
             cluster.start_worker()
         cluster.wait_for_slots(workers * SLOTS)

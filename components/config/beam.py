@@ -22,11 +22,8 @@ IN_PROCESS = ["--runner=components.node.in_memory_runner.make_runner", "--no_pip
 # Beam's runners on this machine.
 LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner")
 
-# Flink starts a job again that lost a machine; by itself it would give up.
 ON_FLINK = [
     "--runner=components.node.flink.runner.make_runner",
-    "--number_of_execution_retries=3",
-    "--execution_retry_delay=5000",
     "--experiments=disable_logging_submission_environment",  # it needs pip
 ]
 

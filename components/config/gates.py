@@ -194,6 +194,12 @@ class EvaluationRules(Section):
     min_slice_examples: int = Field(
         1, ge=1, description="slices with fewer examples are not reported"
     )
+    max_examples: int = Field(
+        1_000_000,
+        ge=1,
+        description="test examples that models are judged on; of more, about so many, those of a "
+        "sample of learners, whose metrics and intervals are reported",
+    )
     baseline: Address | None = Field(
         None,
         description="folder of a pushed version to compare with; default: the model blessed last "

@@ -323,7 +323,9 @@ class Evaluation(Contract):
         blessed: whether all gates passed; None for an evaluation without gates.
         gates: one verdict per bound of a gate.
         basis: how many examples were answered from the sequence, and how many from the prior.
-        overall: metrics on all examples.
+        sampled_from: how many examples the test split has, where only those of a sample of its
+            learners were judged; None where all were.
+        overall: metrics on all examples that were judged.
         slices: metrics by slice.
         baseline: the blessed model on the same examples.
         baseline_note: why there is no baseline.
@@ -343,6 +345,7 @@ class Evaluation(Contract):
     blessed: bool | None = None
     gates: list[GateVerdict] = []
     basis: dict[str, int] = {}
+    sampled_from: int | None = None
     overall: Result
     slices: list[SliceResult] = []
     baseline: ModelResults | None = None

@@ -39,6 +39,7 @@ from components.evaluator.fairness_gates import judge_gaps
 from components.evaluator.gate_readings import NO_BASELINE
 from components.evaluator.importance import measure_importance
 from components.evaluator.intervals import MeasuredModels, add_intervals
+from components.evaluator.judged_split import open_judged
 from components.evaluator.judgement import is_blessed, judge_gates
 from components.evaluator.measures import class_curves
 from components.evaluator.scoring import (
@@ -127,6 +128,25 @@ def judge_model(
     Raises:
         MasteryError: there are no examples, or model and examples do not fit each other.
     """
+    with open_judged(examples, settings.evaluation.max_examples, folder) as judged:
+        evaluation = _judge(
+            judged.folder, model, baseline, settings, folder, fitted_to or {}, model_run
+        )
+    evaluation = evaluation.model_copy(update={"sampled_from": judged.sampled_from})
+    evaluation.write(folder)
+    return evaluation
+
+
+def _judge(
+    examples: Path,
+    model: Path,
+    baseline: Path | None,
+    settings: EvaluatorSettings,
+    folder: Path,
+    fitted_to: Mapping[str, Path],
+    model_run: Path | None,
+) -> Evaluation:
+    """Returns the evaluation on the examples of a folder; see `judge_model`."""
     predictions = {CANDIDATE: folder / PREDICTIONS_FILE}
     windows = windows_of_split(examples)
     write_predictions(model, windows, settings.label, settings.kept_columns, predictions[CANDIDATE])
@@ -138,7 +158,7 @@ def judge_model(
         points[BASELINE] = decisions_of(baseline, predictions[BASELINE], settings)
 
     simple: dict[str, tuple[Path, str]] = {}
-    if settings.evaluation.simple_models and fitted_to is not None:
+    if settings.evaluation.simple_models and fitted_to:
         # Imports scikit-learn, which other evaluations do without.
         from components.evaluator.comparison import write_simple_predictions
 
@@ -174,7 +194,7 @@ def judge_model(
     rules = settings.fairness
     verdicts += judge_gaps(rules.gates, gaps[CANDIDATE], rules.min_examples)
 
-    evaluation = Evaluation(
+    return Evaluation(
         task=settings.label.task,
         classes=settings.label.classes,
         blessed=is_blessed(verdicts),
@@ -202,8 +222,6 @@ def judge_model(
         decisions=_decisions(predictions[CANDIDATE], settings, points[CANDIDATE]),
         importance=importance,
     )
-    evaluation.write(folder)
-    return evaluation
 
 
 def _score_baseline(

@@ -5,7 +5,6 @@ An example holds one sequence, and one outcome or several along it (`steps.share
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -23,6 +22,7 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from components.config.summaries import MOST_WORDS, counts_words
 from components.config.training import Categorical, Numeric
 from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, STEP_UNIT, UNIT
+from components.evaluator.judged_split import is_sampled
 from components.evaluator.scoring import as_text, check_label, class_indices, windows_of_split
 from components.transform.learned import MISSING_ID, tamed
 from components.transform.summaries import SummaryPlan, squashed, summarise
@@ -135,7 +135,7 @@ class OutcomeReader:
         parts = []
         for window in windows_of_split(split):
             rows = self.read(window, shared=self._settings.steps.shared)
-            parts.append(rows if share == 1 else rows.take(_is_sampled(rows.keys, share)))
+            parts.append(rows if share == 1 else rows.take(is_sampled(rows.keys[LEARNER], share)))
 
         rows = OutcomeRows.join(parts)
         order = pl.arg_sort_by(rows.keys.columns, maintain_order=True)
@@ -362,16 +362,3 @@ def _codes(column: pl.Series, words: list[str]) -> Ints:
     codes = pc.index_in(column.to_arrow(), places.to_arrow())
     found: Ints = pc.fill_null(codes, -1).to_numpy()
     return found.astype(np.int64)
-
-
-def _is_sampled(keys: pl.DataFrame, share: float) -> NDArray[np.bool_]:
-    """Returns whether each row's learner is in a sample, by a hash of the id alone, [n]."""
-    learners = as_text(keys[LEARNER])
-    limit = int(share * 2**64)
-    taken = [name for name in learners.unique().to_list() if _hash(name) < limit]
-    is_taken: NDArray[np.bool_] = learners.is_in(taken).to_numpy()
-    return is_taken
-
-
-def _hash(learner: str) -> int:
-    return int.from_bytes(hashlib.blake2b(learner.encode(), digest_size=8).digest())

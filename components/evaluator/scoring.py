@@ -217,14 +217,14 @@ def _class_order(rows: Array, classes: Sequence[str]) -> list[int]:
 
 def _keys(features: pl.DataFrame, label: Label, slice_columns: Sequence[str]) -> pl.DataFrame:
     """Returns the keys of each row, its label, and the columns to slice by."""
-    keys = [_first(features, name).alias(name) for name in (LEARNER, UNIT, AS_OF)]
-    true = check_label(_first(features, label.column), label).alias(LABEL)
+    keys = [first_value(features, name).alias(name) for name in (LEARNER, UNIT, AS_OF)]
+    true = check_label(first_value(features, label.column), label).alias(LABEL)
 
     taken = {LEARNER, UNIT, AS_OF}
     if label.column == LABEL:
         taken.add(LABEL)
     slices = [
-        as_text(_first(features, name)).alias(name)
+        as_text(first_value(features, name)).alias(name)
         for name in slice_columns
         if name not in taken and name != DAYS_SEEN
     ]
@@ -237,14 +237,14 @@ def _days_seen(features: pl.DataFrame) -> pl.Series:
 
     It is null without an event, and for clocks that are not timestamps, whose unit is not known.
     """
-    as_of, seconds = _first(features, AS_OF), _first(features, TIME_TO_AS_OF)
+    as_of, seconds = first_value(features, AS_OF), first_value(features, TIME_TO_AS_OF)
     if not as_of.dtype.is_integer() or not seconds.dtype.is_float():
         return pl.Series(DAYS_SEEN, [None] * features.height, pl.Float64)
     days = seconds.cast(pl.Float64) / SECONDS_PER_DAY
     return days.set(as_of < FIRST_MICROSECONDS, None).alias(DAYS_SEEN)
 
 
-def _first(features: pl.DataFrame, name: str) -> pl.Series:
+def first_value(features: pl.DataFrame, name: str) -> pl.Series:
     """Returns a feature's value in every example; null where the feature is absent."""
     if name not in features.columns or features[name].dtype == pl.Null:
         return pl.Series(name, [None] * features.height, pl.String)

@@ -96,7 +96,7 @@ def runs_on_this_machine(options: Sequence[str]) -> bool:
 
 
 def _write(tally: Tally, path: str) -> None:
-    write_text(path, tally.model_dump_json())
+    write_text(path, tally.model_dump_json(), drafts=Path(path).parent)
 
 
 def _load(path: Path) -> Tally:

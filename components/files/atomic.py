@@ -22,15 +22,15 @@ class NotAFileError(MasteryError):
     """A link, a pipe or a device has the name of a file that Mastery writes."""
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Writes `content` to `path`, replacing an earlier file; makes missing parent folders."""
-    with new_file(path) as beside:
+def write_bytes(path: str | Path, content: bytes, drafts: str | Path | None = None) -> None:
+    """Writes `content` to `path`, replacing an earlier file; see `new_file`."""
+    with new_file(path, drafts) as beside:
         beside.write_bytes(content)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Writes `text` to `path` as UTF-8, replacing an earlier file; makes missing parent folders."""
-    write_bytes(path, text.encode())
+def write_text(path: str | Path, text: str, drafts: str | Path | None = None) -> None:
+    """Writes `text` to `path` as UTF-8, replacing an earlier file; see `new_file`."""
+    write_bytes(path, text.encode(), drafts)
 
 
 @contextmanager

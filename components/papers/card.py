@@ -142,6 +142,11 @@ def _limits(facts: VersionFacts) -> Iterator[str]:
         f"learner's own: so it was for {count(prior)} of the {count(judged)} outcomes that it was "
         "judged on."
     )
+    if evaluation.sampled_from is not None:
+        yield (
+            f"It was judged on {count(judged)} of the {count(evaluation.sampled_from)} outcomes of "
+            "the test split: those of a sample of its learners."
+        )
     yield (
         f"It sees the last {count(config.steps.max_steps)} events of a learner and nothing of what "
         "happens outside of the platform."

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 LOGS = "logs"  # TensorBoard's folder inside the model run, with a folder for each fit
 
+_ITERATORS = 2  # that Keras makes in an epoch: it reads the first, and leaves the second unread
+
 _NO_GPU_HERE = (
     "this machine or container has none. Start a container with `docker run --gpus all`; on "
     "Kubernetes ask for `nvidia.com/gpu`, as `kubeflow.nodes` does"
@@ -272,8 +274,8 @@ def fit_network(
     Raises:
         TrainingError: the loss is not a finite number.
     """
-    for _ in range(first_epoch):
-        iter(train)  # every iterator has another order; it need not be read
+    for _ in range(first_epoch * _ITERATORS):
+        iter(train)  # every iterator has another order, also if it is not read
     network.fit(
         train,
         validation_data=evaluation,

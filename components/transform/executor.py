@@ -8,6 +8,8 @@ examples in the order in which a runner happens to hand them on; see `components
 
 from __future__ import annotations
 
+import json
+import shutil
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +19,7 @@ import apache_beam as beam
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_metadata.proto.v0.schema_pb2 import Schema
+from tensorflow_transform.tf_metadata.metadata_io import write_metadata
 from tfx.components.util import examples_utils, tfxio_utils
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_component_specs
@@ -25,12 +28,14 @@ from tfx.utils import io_utils, json_utils
 from tfx_bsl.tfxio.tfxio import TFXIO
 
 from components.contracts.names import SPLITS
+from components.files.atomic import write_text
 from components.node.settings import TransformSettings
 from components.transform.preprocessing import input_columns, preprocessing_fn
 from components.transform.shards import TransformShard, find_shards
 
 TRAIN, EVAL, _ = SPLITS
 TEMPORARY = ".temp_path"  # below the transform graph, as TFX has it
+_FOLDERS = "folders.json"  # in it: where the workers have left the graph and its metadata
 
 
 class Executor(BaseBeamExecutor):  # type: ignore[misc]
@@ -76,13 +81,14 @@ class Executor(BaseBeamExecutor):  # type: ignore[misc]
             tft_beam.Context(temporary),
         ):
             source = _source(examples, schema, columns)
-            saved_model, metadata = _analyse(pipeline, source, schema, preprocess, graph)
-            transform = TransformShard(schema, columns, metadata.schema, drafts)
+            saved_model, transformed_schema = _analyse(pipeline, source, preprocess, temporary)
+            transform = TransformShard(schema, columns, transformed_schema, drafts)
             _ = (
                 pipeline
                 | "Shards" >> beam.Create(shards, reshuffle=True)
                 | "TransformShard" >> beam.ParDo(transform, beam.pvalue.AsSingleton(saved_model))
             )
+        _publish(temporary, schema, graph)
         io_utils.delete_dir(temporary)
 
 
@@ -108,14 +114,40 @@ def _source(examples: Artifact, schema: Schema, columns: list[str]) -> TFXIO:
 
 
 def _analyse(
-    pipeline: beam.Pipeline, source: TFXIO, schema: Schema, preprocess: Any, folder: str
-) -> Any:
-    """Analyses a split and writes the transform graph with its metadata; returns the graph."""
-    batches = pipeline | "ReadForAnalysis" >> source.BeamSource()
-    learned = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocess)
+    pipeline: beam.Pipeline, source: TFXIO, preprocess: Any, temporary: str
+) -> tuple[beam.PCollection, Schema]:
+    """Analyses the train split; notes in `temporary` where the graph and its metadata are.
 
-    raw = tft.DatasetMetadata(schema)
-    raw_folder = str(Path(folder, tft.TFTransformOutput.RAW_METADATA_DIR))
-    _ = raw | "WriteRawMetadata" >> tft_beam.WriteMetadata(raw_folder, pipeline)
-    _ = learned | tft_beam.WriteTransformFn(folder)
-    return learned
+    Returns:
+        The folder of the graph, and the schema of what it gives.
+    """
+    batches = pipeline | "ReadForAnalysis" >> source.BeamSource()
+    dataset = (batches, source.TensorAdapterConfig())
+    saved_model, metadata = dataset | tft_beam.AnalyzeDataset(preprocess)
+
+    # Unlike TensorFlow Transform's own `WriteTransformFn`, which moves what it has written and
+    # cannot be tried again: each attempt writes a folder of its own, and the last one is noted.
+    write = tft_beam.WriteMetadata(temporary, pipeline, write_to_unique_subdirectory=True)
+    _ = (
+        metadata
+        | "WriteTransformedMetadata" >> write
+        | "NoteFolders"
+        >> beam.Map(_note_folders, beam.pvalue.AsSingleton(saved_model), Path(temporary, _FOLDERS))
+    )
+    return saved_model, metadata.schema
+
+
+def _note_folders(metadata: str, saved_model: str, path: Path) -> None:
+    folders = {"metadata": metadata, "saved_model": saved_model}
+    write_text(path, json.dumps(folders), drafts=path.parent)
+
+
+def _publish(temporary: str, raw: Schema, folder: str) -> None:
+    """Copies what workers have left to the places where `TFTransformOutput` reads it."""
+    folders = json.loads(Path(temporary, _FOLDERS).read_bytes())
+    output = tft.TFTransformOutput
+    # Hidden files are notes of TensorFlow Transform for itself.
+    visible = shutil.ignore_patterns(".*")
+    shutil.copytree(folders["saved_model"], Path(folder, output.TRANSFORM_FN_DIR), ignore=visible)
+    shutil.copytree(folders["metadata"], Path(folder, output.TRANSFORMED_METADATA_DIR))
+    write_metadata(tft.DatasetMetadata(raw), str(Path(folder, output.RAW_METADATA_DIR)))

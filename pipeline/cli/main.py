@@ -37,6 +37,7 @@ COMMANDS = {
     "runs": "run_commands:runs",
     "report": "run_commands:report",
     "evaluate": "run_commands:evaluate",
+    "training-worker": "training_commands:training_worker",
     "cross-validate": "validate_commands:cross_validate",
     "ci": "run_commands:ci",
     "notify": "run_commands:notify",
@@ -103,7 +104,7 @@ PANELS = {
     ),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
-        "beam-workers",
+        "training-worker", "beam-workers",
     ),
     "Serve": ("models", "serve", "predict"),
     "Reach people": (

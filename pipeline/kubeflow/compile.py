@@ -30,6 +30,7 @@ from pipeline.kubeflow.tasks import (
     NEW_DATA,
     SCORE_TASK,
     Task,
+    check_training_workers,
     outputs_of,
     parameters_of,
     plan_tasks,
@@ -67,14 +68,15 @@ def compile_pipeline(
     Raises:
         MasteryError: `output` has another ending.
         ConfigError: `kubeflow.nodes` names an unknown node, or a setting holds the address of a
-            webhook or would not reach the containers unchanged, or containers could not use the
-            engine of `beam`.
+            webhook or would not reach the containers unchanged, or containers cannot use the engine
+            of `beam`, or Trainer's container cannot have the workers configured.
     """
     if output.suffix not in (".yaml", ".yml"):
         raise MasteryError(f"{output}: expected a name that ends in .yaml.")
     _refuse_secrets(settings)
     arguments = _container_arguments(config, config_file, settings)
     check_engine(config, mounts_volumes=target == "kubeflow")
+    check_training_workers(config, mounts_volumes=target == "kubeflow")
     tasks = plan_tasks(config)
 
     apply = apply_for_kubeflow if target == "kubeflow" else apply_for_vertex

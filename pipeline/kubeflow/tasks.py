@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from components.command.suggest import did_you_mean
@@ -79,6 +80,61 @@ def plan_tasks(config: Config) -> list[Task]:
             resources = kubeflow.resources(nodes[0])
             tasks.append(Task(name, nodes, resources, _image(name, resources, kubeflow)))
     return tasks
+
+
+def check_training_workers(config: Config, *, mounts_volumes: bool = True) -> None:
+    """Checks that the Trainer's container can have the workers that are configured.
+
+    Args:
+        config: what to run.
+        mounts_volumes: whether containers mount `kubeflow.volumes`; Vertex AI's do not.
+
+    Raises:
+        ConfigError: it has fewer GPUs than workers, or workers on other machines would not see what
+            they need.
+    """
+    if config.training.workers == 1:
+        return
+    if config.training.worker_folder is None:
+        _check_gpus(config)
+    else:
+        _check_worker_folder(config, config.training.worker_folder, mounts_volumes=mounts_volumes)
+
+
+def _check_gpus(config: Config) -> None:
+    """Workers in one container get a GPU each; without any they share the cores."""
+    workers, kubeflow = config.training.workers, config.kubeflow
+    gpu = kubeflow.resources(Node.TRAINER).gpu
+    if gpu is None or gpu.count >= workers or config.training.device == "cpu":
+        return
+
+    own = kubeflow.nodes.get(Node.TRAINER)
+    place = "nodes.Trainer" if own and "gpu" in own.model_fields_set else "common"
+    raise ConfigError(
+        f"kubeflow.{place}.gpu.count: expected at least {workers}, one for each of "
+        f"training.workers, found {gpu.count}. Ask for more, name a folder for workers on other "
+        "machines in training.worker_folder, or train on CPUs: kubeflow.nodes: {}"
+    )
+
+
+def _check_worker_folder(config: Config, folder: str, *, mounts_volumes: bool) -> None:
+    """Workers on other machines read their orders in the folder, and the examples in the root."""
+    if not mounts_volumes:
+        raise ConfigError(
+            "training.worker_folder: expected none, because Vertex AI mounts no volume that other "
+            f"machines could share, found {folder}. Ask for several GPUs instead: "
+            "kubeflow.nodes.Trainer.gpu.count."
+        )
+
+    kubeflow = config.kubeflow
+    for what, path in (("a folder", folder), ("kubeflow.root, where examples are,", kubeflow.root)):
+        if any(PurePosixPath(path).is_relative_to(volume.path) for volume in kubeflow.volumes):
+            continue
+        storage = f"; {kubeflow.storage} is none" if kubeflow.storage else ""
+        raise ConfigError(
+            f"training.worker_folder: expected {what} on a volume of kubeflow.volumes, which "
+            f"workers mount at the same path, found {path}{storage}."
+        )
 
 
 def outputs_of(task: Task, config: Config) -> dict[str, str]:

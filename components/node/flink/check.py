@@ -35,9 +35,10 @@ def check_flink(beam: Beam) -> str | None:
     _check_slots(slots, beam.parallelism, cluster)
     _check_workers(beam)
     _check_job_server(beam.flink_job_server)
+    once = "" if slots.restarts else "; without restart-strategy.type a lost one fails the job"
     return (
         f"Flink {slots.version} at {cluster.page}, {slots.free} of {slots.total} task slots free "
-        f"on {slots.machines} TaskManagers"
+        f"on {slots.machines} TaskManagers{once}"
     )
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from components.config.training import WORKER_FOLDER
-from components.errors import TrainingError
 from components.trainer.distributed.processes import ThisMachine, gpus_of_this_machine
+from components.trainer.distributed.remote import JoinedMachines
 
 if TYPE_CHECKING:
     from components.config.training import Training
@@ -26,11 +26,13 @@ def place_of(training: Training) -> Iterator[tuple[Place, Path | None]]:
     The folder is None for workers of this machine, which reach every folder.
 
     Raises:
-        TrainingError: `training.worker_folder` cannot be used.
+        MasteryError: `training.worker_folder` cannot be used.
     """
     folder = os.environ.get(WORKER_FOLDER)
     if folder:
-        raise TrainingError("training.worker_folder: expected none; it is not supported yet.")
+        yield JoinedMachines(Path(folder)), Path(folder)
+        return
+
     on_cpu = training.device == "cpu"
     seen = 0 if on_cpu else len(tf.config.list_physical_devices("GPU"))
     yield ThisMachine(gpus_of_this_machine(seen), _cores()), None

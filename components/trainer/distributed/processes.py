@@ -35,6 +35,10 @@ class Worker(Protocol):
     def address(self) -> str:
         """`host:port` that the other workers reach."""
 
+    @property
+    def problem(self) -> str:
+        """Why it ended, where the exit status does not say it; otherwise empty."""
+
     def start(self, order: Path, rank: int, tf_config: str) -> None:
         """Starts the worker.
 
@@ -89,13 +93,18 @@ class LocalWorker:
         port: a free port.
         gpu: the GPU that it gets, as `CUDA_VISIBLE_DEVICES` names it; None: the CPU.
         threads: how many cores it may use.
+
+    Attributes:
+        gpu: as above.
+        threads: as above.
     """
 
     def __init__(self, number: int, port: int, gpu: str | None, threads: int) -> None:
         self.address = f"{_LOOPBACK}:{port}"
+        self.problem = ""
         self._number = number
-        self._gpu = gpu
-        self._threads = threads
+        self.gpu = gpu
+        self.threads = threads
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -104,10 +113,16 @@ class LocalWorker:
         process = f" (pid {self._process.pid})" if self._process else ""
         return f"worker {self._number}{process}"
 
+    @property
+    def pid(self) -> int:
+        """Its process number, once it was started."""
+        assert self._process
+        return self._process.pid
+
     def start(self, order: Path, rank: int, tf_config: str) -> None:
         """Starts the process; what it prints goes to a file in the attempt's folder."""
-        command = worker_command(order, rank, "--threads", str(self._threads))
-        visible = "-1" if self._gpu is None else self._gpu
+        command = worker_command(order, rank, "--threads", str(self.threads))
+        visible = "-1" if self.gpu is None else self.gpu
         environment = worker_environment(tf_config, CUDA_VISIBLE_DEVICES=visible)
         with Order.read_file(order).log(rank).open("wb") as log:
             self._process = subprocess.Popen(
@@ -142,7 +157,7 @@ class ThisMachine:
     """
 
     def __init__(self, gpus: Sequence[str], cores: int) -> None:
-        self._gpus = gpus
+        self.gpus = gpus
         self._cores = cores
 
     def hire(self, count: int) -> list[LocalWorker]:
@@ -151,15 +166,15 @@ class ThisMachine:
         Raises:
             TrainingError: there are GPUs, but fewer than workers.
         """
-        if self._gpus and count > len(self._gpus):
-            found = "1 GPU" if len(self._gpus) == 1 else f"{len(self._gpus)} GPUs"
+        if self.gpus and count > len(self.gpus):
+            found = "1 GPU" if len(self.gpus) == 1 else f"{len(self.gpus)} GPUs"
             raise TrainingError(
                 f"training.workers: expected at most one per GPU, found {count} with {found}. "
                 "Lower it, or fit on the CPU with training.device: cpu."
             )
 
         threads = max(1, self._cores // count)
-        gpus: Sequence[str | None] = self._gpus or [None] * count
+        gpus: Sequence[str | None] = self.gpus or [None] * count
         return [
             LocalWorker(number, port, gpu, threads)
             for number, (port, gpu) in enumerate(zip(free_ports(count), gpus, strict=False), 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from components.event_log.tables import events_table, outcomes_table
 from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import common_clock, judge_clock
 from components.example_gen.encoding import encode, join_batches
+from components.files.atomic import new_file, write_text
 from serving.answers.scoring.activity import component_sums, daily_activity, with_activity
 
 if TYPE_CHECKING:
@@ -140,7 +140,11 @@ class Job:
     # Joining
 
     def ask(self, part: int) -> Iterator[Batch]:
-        """Yields the questions about a partition's learners; leaves what they did in `scratch`."""
+        """Yields the questions about a partition's learners; leaves what they did in `scratch`.
+
+        A runner that loses a worker has a part asked about again, maybe by two workers at once:
+        they leave the same files.
+        """
         events = self._events(part)
         learners = set(events[LEARNER].unique())
         new = [self._new_learners(events, moment) for moment in self.moments]
@@ -163,7 +167,7 @@ class Job:
             asked = self._with_context(asked, context, unknown)
             yield from self._batches(events, asked)
         counts["unknown"] = len(unknown)
-        self._write(COUNTS, part, json.dumps(counts).encode())
+        write_text(self._path(COUNTS, part), json.dumps(counts), self.scratch)
 
     def _events(self, part: int) -> pl.DataFrame:
         """Returns the events of a partition, without those of learners who are left out."""
@@ -234,16 +238,8 @@ class Job:
             (COMPONENTS, component_sums(events)),
         ):
             if rows is not None and not rows.is_empty():
-                path = self._path(name, part)
-                beside = path.with_suffix(f".{os.getpid()}")
-                rows.write_parquet(beside, compression="lz4")
-                beside.replace(path)
-
-    def _write(self, name: str, part: int, content: bytes) -> None:
-        path = self._path(name, part)
-        beside = path.with_suffix(f".{os.getpid()}")
-        beside.write_bytes(content)
-        beside.replace(path)  # a runner that loses a worker has a part asked about again
+                with new_file(self._path(name, part), self.scratch) as beside:
+                    rows.write_parquet(beside, compression="lz4")
 
     def _path(self, name: str, part: int) -> Path:
         return Path(self.scratch, f"{name}-{part:05d}.{'json' if name == COUNTS else 'parquet'}")

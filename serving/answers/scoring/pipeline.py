@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from serving.answers.scoring.job import Batch, Job
     from serving.answers.scoring.reasons import Explaining
 
-_READ, _WRITTEN = "read.json", "written.txt"  # in the scratch folder
+_READ = "read.json"  # in the scratch folder
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,13 @@ class Asking:
     explaining: Explaining | None = None
 
 
-def answer_questions(job: Job, asking: Asking, target: Target, options: list[str]) -> int:
-    """Asks the model about everybody in a log that was read; returns how many answers are new.
+def answer_questions(job: Job, asking: Asking, target: Target, options: list[str]) -> None:
+    """Asks the model about everybody in a log that was read, and writes the answers.
 
     Each batch is one transaction: after a scoring that was killed, another one finds its answers.
+    A runner that loses a worker has a part asked about again, which changes no row: how many are
+    new, only the database knows.
     """
-    path = Path(job.scratch, _WRITTEN)
     with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
         _ = (
             pipeline
@@ -86,10 +87,7 @@ def answer_questions(job: Job, asking: Asking, target: Target, options: list[str
             | "Ask" >> beam.FlatMap(job.ask)
             | "Answer" >> beam.ParDo(_Answer(asking))
             | "Write" >> beam.ParDo(_Write(target))
-            | "Sum" >> beam.CombineGlobally(sum)
-            | "KeepSum" >> beam.Map(_write_number, str(path))
         )
-    return int(path.read_text(encoding="utf-8"))
 
 
 class _Answer(beam.DoFn):  # type: ignore[misc]
@@ -123,8 +121,8 @@ class _Write(beam.DoFn):  # type: ignore[misc]
         if self._engine is not None:
             self._engine.dispose()
 
-    def process(self, answers: pl.DataFrame) -> Iterator[int]:
-        """Yields how many rows are new."""
+    def process(self, answers: pl.DataFrame) -> None:
+        """Writes a batch."""
         assert self._engine is not None, "Beam sets a function up before it calls it"
         target = self._target
         scorings = pl.DataFrame(
@@ -136,12 +134,8 @@ class _Write(beam.DoFn):  # type: ignore[misc]
             pl.lit(datetime.now(UTC)).alias("scored_at"),
         )
         with self._engine.begin() as connection:
-            yield copy_rows(connection, Answer, rows, on_conflict="keep")
+            copy_rows(connection, Answer, rows, on_conflict="keep")
 
 
 def _write(tally: Tally, path: str) -> None:
-    write_text(path, tally.model_dump_json())
-
-
-def _write_number(number: int, path: str) -> None:
-    write_text(path, str(number))
+    write_text(path, tally.model_dump_json(), drafts=Path(path).parent)

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import polars as pl
-from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy import Engine, case, func, select, text, update
 from sqlalchemy.orm import Session
 
 from components.config.reasons import require_words_fit
@@ -129,8 +129,8 @@ def score(url: str | None, version: PushedVersion, options: ScoringOptions) -> S
                 _worker_url(url, engine), version_id, _begin(engine, version_id, moments)
             )
             asking = Asking(_model(version, options), options.label_range, explaining)
-            new = answer_questions(job, asking, target, list(options.beam))
-            answers, changed = _finish(engine, job, target)
+            answer_questions(job, asking, target, list(options.beam))
+            answers, new, changed = _finish(engine, job, target)
             counts = job.counts()
     finally:
         engine.dispose()
@@ -287,11 +287,12 @@ def _begin(engine: Engine, version_id: int, moments: Sequence[Moment]) -> dict[d
         return {row.as_of: row.id for row in rows}
 
 
-def _finish(engine: Engine, job: Job, target: Target) -> tuple[int, int]:
+def _finish(engine: Engine, job: Job, target: Target) -> tuple[int, int, int]:
     """Derives what pages read, and marks the scorings as finished, in one transaction.
 
     Returns:
-        How many answers there are for the moments, and how many current ones changed.
+        How many answers there are for the moments, how many of them these scorings wrote, and how
+        many current ones changed.
     """
     moments = [moment.as_of for moment in job.moments]
     with sole_writer(engine) as connection:
@@ -305,9 +306,9 @@ def _finish(engine: Engine, job: Job, target: Target) -> tuple[int, int]:
             carry = moment.new_since is not None
             derived.count_answers(connection, target.version_id, moment.as_of, carry=carry)
         refresh_current_sums(connection)
-        answers = _mark_finished(connection, target)
+        answers, new = _mark_finished(connection, target)
         derived.drop_temporary(connection)
-    return answers, changed
+    return answers, new, changed
 
 
 def _frames(paths: Sequence[Path]) -> Iterator[pl.DataFrame]:
@@ -315,16 +316,16 @@ def _frames(paths: Sequence[Path]) -> Iterator[pl.DataFrame]:
         yield pl.read_parquet(path)
 
 
-def _mark_finished(connection: Connection, target: Target) -> int:
-    total = 0
+def _mark_finished(connection: Connection, target: Target) -> tuple[int, int]:
+    total = total_new = 0
     for as_of, scoring in target.scorings.items():
-        found = (
-            select(func.count())
-            .select_from(Answer)
-            .where(Answer.version_id == target.version_id, Answer.as_of == as_of)
+        is_new = case((Answer.scoring_id == scoring, 1), else_=0)
+        found = select(func.count(), func.coalesce(func.sum(is_new), 0)).where(
+            Answer.version_id == target.version_id, Answer.as_of == as_of
         )
-        answers = connection.scalar(found) or 0
+        answers, new = connection.execute(found).one()
         done = {"finished_at": datetime.now(UTC), "answers": answers}
         connection.execute(update(Scoring).where(Scoring.id == scoring).values(**done))
         total += answers
-    return total
+        total_new += new
+    return total, total_new

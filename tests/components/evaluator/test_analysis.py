@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,8 +14,17 @@ from components.config.beam import Beam
 from components.config.data import Label
 from components.config.gates import EvaluationRules
 from components.evaluator.analysis import analyze, load_results
+from tests.restless import retrying  # noqa: F401 - a fixture
 
 ON_BEAM = Beam(args=["--runner=FnApiRunner", "--direct_running_mode=in_memory"])
+THREADS = Beam(
+    args=[
+        "--runner=FnApiRunner",
+        "--direct_running_mode=multi_threading",
+        "--direct_num_workers=3",
+    ]
+)
+RETRYING = Beam(args=["--runner=components.node.in_memory_runner.make_runner"])
 CLASSES = ["low", "middle", "high"]
 SLICES = [["gender"], ["band", "gender"], ["gender"], ["a\0"]]
 LABELS = [
@@ -43,6 +53,49 @@ def _write_predictions(path: Path, label: Label, seed: int) -> Path:
         columns |= {"label": slices.normal(size=60), "prediction": draw.normal(size=60)}
     pl.DataFrame(columns).write_parquet(path, row_group_size=20)
     return path
+
+
+@pytest.mark.parametrize(
+    "runner",
+    [
+        pytest.param(THREADS, id="threads"),
+        pytest.param(RETRYING, id="retrying"),
+    ],
+)
+@pytest.mark.parametrize("label", LABELS, ids=lambda label: label.task)
+def test_workers_measure_the_same_to_nine_digits(
+    tmp_path: Path, label: Label, runner: Beam, request: pytest.FixtureRequest
+) -> None:
+    predictions = {"candidate": _write_predictions(tmp_path / "p.parquet", label, 3)}
+    slices = SLICES[:2]
+    rules = EvaluationRules(slices=slices, min_slice_examples=1)
+    results = []
+    for number, where in enumerate((Beam(), runner)):
+        if where is RETRYING:
+            request.getfixturevalue("retrying")
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        analyze(predictions, label, slices, folder, where)
+        results.append(load_results(folder, ["candidate"], label, rules)["candidate"])
+
+    here, there = (numbers_of(result.model_dump()) for result in results)
+    assert here.keys() == there.keys()
+    assert len(here) > 100
+    for place, value in here.items():
+        expected = pytest.approx(value, rel=1e-9) if isinstance(value, float) else value
+        assert there[place] == expected, place
+
+
+def numbers_of(value: Any, place: str = "") -> dict[str, Any]:
+    """Returns every value of nested results, by its place."""
+    if not isinstance(value, dict | list):
+        return {place: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    return {
+        key: found
+        for name, item in items
+        for key, found in numbers_of(item, f"{place}/{name}").items()
+    }
 
 
 @pytest.mark.parametrize("label", LABELS, ids=lambda label: label.task)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.config import Config
+from components.config.runtime import IN_PROCESS
 from components.contracts.left_out import LeftOutList
 from components.contracts.names import SPLITS
 from components.event_log import shuffle
@@ -24,6 +25,9 @@ from components.example_gen.examples import examples_from_log
 from components.example_gen.job import Job
 from components.example_gen.transforms import ExamplesFromLog
 from components.example_gen.workers import run_job
+from tests.restless import restless  # noqa: F401 - a fixture
+
+slow = pytest.mark.slow
 
 Configure = Callable[..., Config]
 MakeJob = Callable[..., Job]
@@ -87,16 +91,34 @@ def test_neither_parts_nor_threads_change_a_byte(
         assert len(list(Path(job.scratch).iterdir())) == 4
 
 
+THREADS = ["--runner=FnApiRunner", "--direct_running_mode=multi_threading"]
+PROCESSES = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing"]
+
+
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("sample", [None, 20])
+@pytest.mark.parametrize(
+    "runner",
+    [
+        pytest.param([*THREADS, "--direct_num_workers=3"], id="threads"),
+        pytest.param([*PROCESSES, "--direct_num_workers=2"], id="processes", marks=slow),
+        pytest.param(IN_PROCESS, id="restless"),
+    ],
+)
 def test_beam_gives_the_same_bytes_and_counts(
-    make_job: MakeJob, tmp_path: Path, sample: int | None
+    make_job: MakeJob,
+    tmp_path: Path,
+    sample: int | None,
+    runner: list[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     here = make_job("here", sample_learners=sample)
     read, joined = run_job(here, 2)
 
     there = make_job("there", sample_learners=sample)
-    with beam.Pipeline("FnApiRunner", PipelineOptions(["--direct_running_mode=in_memory"])) as runs:
+    if runner is IN_PROCESS:
+        request.getfixturevalue("restless")
+    with beam.Pipeline(options=PipelineOptions(runner)) as runs:
         tallies = runs | ExamplesFromLog(there)
         for name, counts in tallies._asdict().items():
             counts | name >> beam.Map(write, tmp_path / name)

@@ -26,6 +26,7 @@ from components.transform.component import PREPROCESSING_FN
 from components.transform.executor import Executor
 from components.transform.preprocessing import input_columns, preprocessing_fn
 from tests.components.transform.analysis import sections
+from tests.restless import retrying  # noqa: F401 - a fixture
 
 SECTIONS = sections(
     {
@@ -36,6 +37,7 @@ SECTIONS = sections(
     context={"region": {"type": "categorical", "vocabulary": 3}, "share": {"type": "numeric"}},
     min_steps=2,
 )
+TRACED = {"saved_model.pb", "fingerprint.pb"}  # names in them count up from run to run
 TYPES: dict[str, int] = {
     "learner_id": schema_pb2.BYTES,  # not read by Transform
     "event_type": schema_pb2.BYTES,
@@ -188,9 +190,8 @@ def test_the_graph_is_in_the_files_that_tfx_writes(
 ) -> None:
     graph, other = ours["transform_graph"], theirs["transform_graph"]
     assert files(graph) == files(other)
-    traced = {"saved_model.pb", "fingerprint.pb"}  # names in it count up from run to run
     for name in files(graph):
-        if Path(name).name not in traced:
+        if Path(name).name not in TRACED:
             assert (graph / name).read_bytes() == (other / name).read_bytes(), name
 
 
@@ -238,6 +239,18 @@ def test_transformed_examples_are_in_the_order_of_the_examples(
             for path in (source, target)
         )
         assert asked == found
+
+
+@pytest.mark.usefixtures("retrying")  # tracing has to be alone in its process
+def test_work_that_is_done_again_changes_nothing(
+    inputs: dict[str, list[Any]], in_process: dict[str, Path], tmp_path: Path
+) -> None:
+    found = run(Executor, Beam().node_options, inputs, tmp_path)
+    for key, folder in found.items():
+        assert files(folder) == files(in_process[key])
+        for name in files(folder):
+            if Path(name).name not in TRACED:
+                assert (folder / name).read_bytes() == (in_process[key] / name).read_bytes(), name
 
 
 def test_the_graph_gives_what_the_graph_of_tfx_gives(

@@ -127,6 +127,35 @@ def test_the_trainer_alone_asks_for_gpus_and_their_nodes(tmp_path: Path) -> None
     assert "tolerations" not in platform["data"]
 
 
+def test_the_trainer_has_a_gpu_for_each_of_its_workers(tmp_path: Path) -> None:
+    settings = ("training.workers=2", *SETTINGS)
+    config = load_config(SAMPLE, settings)
+    file = tmp_path / "pipeline.yaml"
+    compile_pipeline(config, SAMPLE, file, settings=settings[:1])
+    [spec, _] = yaml.safe_load_all(file.read_text(encoding="utf-8"))
+    trainer = containers_of(spec)["trainer"]
+    assert trainer["resources"]["accelerator"]["resourceCount"] == "2"
+    assert "training.workers=2" in trainer["args"]
+
+    with pytest.raises(ConfigError, match="expected at least 3, one for each"):
+        compiled(tmp_path, "training.workers=3", *SETTINGS)
+
+
+def test_workers_on_other_machines_share_the_volume_with_the_trainer(tmp_path: Path) -> None:
+    own = ("training.workers=8", "training.worker_folder=/mastery/training-workers")
+    file = tmp_path / "pipeline.yaml"
+    config = load_config(SAMPLE, (*SETTINGS, *own))
+    compile_pipeline(config, SAMPLE, file, settings=own)
+    documents = [*yaml.safe_load_all(file.read_text(encoding="utf-8"))]
+    arguments = containers_of(documents[0])["trainer"]["args"]
+    assert [arguments[arguments.index(setting) - 1] for setting in own] == ["--set", "--set"]
+    [mount] = platform_of(documents)["trainer"]["pvcMount"]
+    assert (mount["constant"], mount["mountPath"]) == ("mastery-runs", "/mastery")
+
+    with pytest.raises(ConfigError, match="Vertex AI mounts no volume"):
+        compile_pipeline(config, SAMPLE, file, "vertex", own)
+
+
 def test_volumes_secrets_time_limits_and_retries_are_asked_for(tmp_path: Path) -> None:
     documents = compiled(tmp_path, *SETTINGS)
     for config in platform_of(documents).values():

@@ -10,7 +10,7 @@ import pytest
 from components.config import Config, load_config
 from components.errors import ConfigError
 from components.node.node_id import Node
-from pipeline.kubeflow.tasks import NODES, plan_tasks, task_name
+from pipeline.kubeflow.tasks import NODES, check_training_workers, plan_tasks, task_name
 from pipeline.layout import Layout
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
@@ -136,3 +136,60 @@ def test_the_tasks_hold_every_node_of_the_compiled_plan_in_an_order_that_runs_it
     order = [node for task in plan_tasks(config) for node in task.nodes]
     assert sorted(order) == sorted(upstream) == sorted(Node)
     assert nodes_too_early(order, upstream) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["kubeflow.nodes={}"],  # the cores of one container
+        ["kubeflow.nodes={Trainer: {gpu: {count: 4}}}"],
+        ["training.device=cpu"],
+        ["training.workers=1", "training.worker_folder=/elsewhere"],
+        [
+            "training.worker_folder=/mastery/training-workers",
+            "kubeflow.volumes=[{claim: runs, path: /mastery}]",
+        ],
+        [
+            "training.worker_folder=/workers",
+            "kubeflow.volumes=[{claim: runs, path: /mastery}, {claim: workers, path: /workers}]",
+            "kubeflow.storage=s3://bucket/mastery",
+        ],
+    ],
+)
+def test_workers_that_the_trainer_s_container_can_have(settings: list[str]) -> None:
+    check_training_workers(configure("training.workers=4", *settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ([], "kubeflow.nodes.Trainer.gpu.count: expected at least 4, one for each of "
+         "training.workers, found 1."),
+        (["kubeflow.nodes={}", "kubeflow.common={gpu: {count: 2}}"],
+         "kubeflow.common.gpu.count: expected at least 4"),
+        (["training.worker_folder=/mastery/workers"],
+         "training.worker_folder: expected a folder on a volume of kubeflow.volumes, which workers "
+         "mount at the same path, found /mastery/workers."),
+        (["training.worker_folder=/mastery-2", "kubeflow.volumes=[{claim: a, path: /mastery}]"],
+         "found /mastery-2."),
+        (["training.worker_folder=/mastery/workers", "kubeflow.storage=s3://bucket/mastery"],
+         "found /mastery/workers; s3://bucket/mastery is none."),
+        (["training.worker_folder=/workers", "kubeflow.volumes=[{claim: a, path: /workers}]",
+          "kubeflow.storage=gs://bucket/mastery"],
+         "expected kubeflow.root, where examples are, on a volume of kubeflow.volumes"),
+    ],
+)  # fmt: skip
+def test_workers_that_it_cannot_have(settings: list[str], problem: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        check_training_workers(configure("training.workers=4", *settings))
+    assert problem in str(raised.value)
+
+
+def test_vertex_mounts_no_folder_for_workers() -> None:
+    config = configure(
+        "training.workers=4",
+        "training.worker_folder=/mastery/workers",
+        "kubeflow.volumes=[{claim: runs, path: /mastery}]",
+    )
+    with pytest.raises(ConfigError, match="Vertex AI mounts no volume"):
+        check_training_workers(config, mounts_volumes=False)

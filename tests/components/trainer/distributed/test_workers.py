@@ -1,0 +1,227 @@
+"""Fits by real processes, beside the same fits by one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from components.contracts.model_card import WEIGHTS
+from components.errors import TrainingError
+from components.trainer.distributed.supervisor import Bounds, TeamFit, fit_on_workers
+from tests.components.trainer.distributed.orders import EXACT, Hired, order_of, trained
+from tests.components.trainer.tiny_log import REGRESSION, SETTINGS, fit, write_inputs
+
+# Keras converts variables the way NumPy 1 wanted it.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
+
+
+def history(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "run" / "history.json").read_text())
+    return content
+
+
+def require_same_curves(
+    one: list[dict[str, Any]], other: list[dict[str, Any]], within: float
+) -> None:
+    assert len(one) == len(other)
+    for expected, found in zip(one, other, strict=True):
+        assert found == pytest.approx(expected, abs=within)
+
+
+@pytest.fixture(scope="module")
+def alone(inputs: FnArgs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fit by one process, without dropout."""
+    return fit(inputs, tmp_path_factory.mktemp("alone"), EXACT)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_the_curves_are_those_of_one_worker(
+    inputs: FnArgs, alone: Path, tmp_path: Path, workers: int
+) -> None:
+    together = fit(inputs, tmp_path, trained(EXACT, workers=workers))
+
+    one, several = history(alone), history(together)
+    require_same_curves(one["epochs"], several["epochs"], within=1e-4)
+    same = ("best_epoch", "stopped", "device", "warm_start", "parameters", "precision")
+    assert {name: several[name] for name in same} == {name: one[name] for name in same}
+    assert several["temperature"] == pytest.approx(one["temperature"], rel=1e-3)
+    assert (several["workers"], several["lost_workers"]) == (workers, [])
+
+    scalars = [_curve(folder) for folder in (alone, together)]
+    assert scalars[0].keys() == scalars[1].keys()
+    assert "epoch_learning_rate" in scalars[0]
+    rates = scalars[0]["epoch_learning_rate"]
+    assert rates[-1] < rates[0]  # the callback had something to do
+    for name, values in scalars[0].items():
+        assert scalars[1][name] == pytest.approx(values, abs=1e-4)
+
+    with np.load(alone / "model" / WEIGHTS) as before, np.load(together / "model" / WEIGHTS) as now:
+        assert before.files == now.files
+        assert all(now[name] == pytest.approx(before[name], abs=1e-3) for name in now.files)
+    assert not [*(together / "run").glob(".*")]
+
+
+def _curve(folder: Path) -> dict[str, list[float]]:
+    """Returns the scalars of TensorBoard's train curves by name."""
+    [logs] = (folder / "run" / "logs").iterdir()
+    events = EventAccumulator(str(logs / "train"), size_guidance={"tensors": 0})
+    events.Reload()
+    names = [name for name in events.Tags()["tensors"] if name.startswith("epoch_")]
+    return {
+        name: [float(np.frombuffer(item.tensor_proto.tensor_content, np.float32)[0])
+               if item.tensor_proto.tensor_content else item.tensor_proto.float_val[0]
+               for item in events.Tensors(name)]
+        for name in names
+    }  # fmt: skip
+
+
+def test_the_same_fit_twice_gives_the_same_bits_with_dropout_too(
+    inputs: FnArgs, tmp_path: Path
+) -> None:
+    settings = trained(SETTINGS, epochs=3)
+    first, second = (
+        fit_on_workers(order_of(inputs, tmp_path / name, settings, 2), Hired())
+        for name in ("first", "second")
+    )
+    require_same_bits(first, second)
+    # Each worker has written what it ended with, and the supervisor has compared it.
+    files = [tmp_path / "first" / "attempt-1" / f"weights-{rank}.txt" for rank in (0, 1)]
+    lines = [file.read_text().splitlines() for file in files]
+    assert lines[0] == lines[1]
+    assert [line.split()[0] for line in lines[0]] == ["1", "2", "3", "end"]
+
+
+def require_same_bits(one: TeamFit, other: TeamFit) -> None:
+    assert one.result == other.result
+    assert len(one.weights) == len(other.weights)
+    assert all(map(np.array_equal, one.weights, other.weights))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_fit_that_loses_a_worker_ends_as_if_nothing_had_been(
+    inputs: FnArgs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
+    settings = trained(SETTINGS, epochs=20, patience=20, decay=0.5)
+    undisturbed = fit_on_workers(order_of(inputs, tmp_path / "whole", settings, 2), Hired())
+
+    monkeypatch.setenv("MASTERY_PROGRESS", str(tmp_path / "progress"))
+    place = Hired()
+    order = order_of(inputs, tmp_path / "killed", settings, 2)
+    checkpoint = tmp_path / "killed" / "attempt-1" / "checkpoint.npz"
+
+    def kill() -> None:
+        while not checkpoint.exists():
+            time.sleep(0.01)
+        os.kill(place.workers[rank].pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    disturbed = fit_on_workers(order, place)
+    killer.join()
+
+    require_same_bits(undisturbed, disturbed)
+    [lost], [epoch] = disturbed.lost, disturbed.resumed_epochs
+    assert 1 <= epoch < 20
+    name = f"worker {rank + 1} (pid {place.workers[rank].pid})"
+    assert lost == (
+        f"{name} was lost in epoch {epoch + 1} (killed by SIGKILL); resuming from epoch {epoch}"
+    )
+    reports = (tmp_path / "progress").read_text().splitlines()
+    assert lost in reports
+    after = reports[reports.index(lost) + 1 :]
+    assert [line.split()[1] for line in after] == [f"{e}/20" for e in range(epoch + 1, 21)]
+    assert all(worker.poll() is not None for worker in place.workers)
+
+
+def test_a_worker_that_hangs_is_lost(inputs: FnArgs, tmp_path: Path) -> None:
+    frozen: list[int] = []
+    checkpoint = tmp_path / "fit" / "attempt-1" / "checkpoint.npz"
+
+    def freeze() -> None:
+        while not checkpoint.exists():
+            time.sleep(0.01)
+        frozen.append(place.workers[1].pid)
+        os.kill(frozen[0], signal.SIGSTOP)
+
+    place = Hired()
+    thread = threading.Thread(target=freeze, daemon=True)
+    thread.start()
+    settings = trained(SETTINGS, epochs=20, patience=20)
+    order = order_of(inputs, tmp_path / "fit", settings, 2)
+    done = fit_on_workers(order, place, Bounds(silent=15))
+    thread.join()
+
+    [lost] = done.lost
+    assert lost.startswith(f"worker 2 (pid {frozen[0]}) was lost in epoch ")
+    assert "not heard from" in lost
+    assert [epoch["epoch"] for epoch in done.result.epochs] == [*range(1, 21)]
+
+
+def test_a_loss_that_is_not_finite_is_the_same_error_as_with_one(
+    inputs: FnArgs, tmp_path: Path
+) -> None:
+    settings = trained(SETTINGS, learning_rate=1e30)
+    errors = []
+    for workers in (1, 2):
+        with pytest.raises(TrainingError, match=r"epoch 1: expected finite losses") as caught:
+            fit(inputs, tmp_path / str(workers), trained(settings, workers=workers))
+        errors.append(str(caught.value))
+    assert errors[0] == errors[1]
+
+
+def test_a_transformer_that_starts_from_another_model_and_predicts_numbers(tmp_path: Path) -> None:
+    settings = {
+        **EXACT,
+        "label": REGRESSION["label"],
+        "model": {
+            **EXACT["model"],
+            "kind": "transformer",
+            "transformer": {"width": 8, "heads": 2, "layers": 1},
+        },
+    }
+    settings = trained(settings, epochs=2)
+    inputs = write_inputs(tmp_path / "inputs", settings)
+    base = fit(inputs, tmp_path / "base", trained(settings, epochs=1)) / "model"
+    started = trained(settings, start_from=str(base))
+    one, two = (
+        history(fit(inputs, tmp_path / str(workers), trained(started, workers=workers)))
+        for workers in (1, 2)
+    )
+    require_same_curves(one["epochs"], two["epochs"], within=1e-4)
+    assert "mae" in two["epochs"][0]
+    assert two["warm_start"] == one["warm_start"]
+    assert two["warm_start"].startswith(f"weights of {base}")
+
+
+@pytest.mark.parametrize(("precision", "within"), [("float32", 1e-4), ("mixed_bfloat16", 2e-2)])
+def test_seeds_remedies_and_precision(tmp_path: Path, precision: str, within: float) -> None:
+    settings = trained(
+        {**EXACT, "seeds": 2, "remedies": {"reweigh": "unit_id", "min_examples": 5}},
+        epochs=2,
+        precision=precision,
+        class_weights="none",
+    )
+    inputs = write_inputs(tmp_path / "inputs", {**settings, "reweigh": "unit_id"})
+    one, two = (
+        fit(inputs, tmp_path / str(workers), trained(settings, workers=workers))
+        for workers in (1, 2)
+    )
+    require_same_curves(history(one)["epochs"], history(two)["epochs"], within)
+    assert history(two)["seeds"] == [7, 8]
+    for folder in ("seeds/8", "without_remedies"):
+        before, now = (dict(np.load(root / "run" / folder / WEIGHTS)) for root in (one, two))
+        assert before.keys() == now.keys()
+        assert all(now[name] == pytest.approx(before[name], abs=0.1) for name in now)
