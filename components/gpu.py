@@ -15,7 +15,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,8 @@ _OPENED = re.compile(r"Successfully opened dynamic library (\S+)")
 _NOT_OPENED = re.compile(r"Could not load dynamic library '(.+)'; dlerror: (.+)")
 _NO_DEVICE, _UNKNOWN = 100, 999  # CUDA_ERROR_NO_DEVICE, CUDA_ERROR_UNKNOWN
 _PATIENCE = 60  # seconds; when a GPU hangs, its driver hangs too
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+_HIDDEN = "MASTERY_CUDA_VISIBLE_DEVICES"  # what the variable above was before GPUs were hidden
 _WSL = Path("dev/dxg")  # the GPU of Windows, in the Windows Subsystem for Linux
 
 
@@ -86,8 +88,32 @@ def in_container(root: Path = Path("/")) -> bool:
     return any(mark.exists() for mark in marks) or "KUBERNETES_SERVICE_HOST" in os.environ
 
 
-def why_unseen() -> list[str]:
+def hide_gpus(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Hides GPUs from what has yet to look for them in this process, and from those that it starts.
+
+    TensorFlow would take nearly all memory of a GPU for one small graph, and answer otherwise than
+    a CPU does.
+    """
+    before = environment.get(VISIBLE)
+    if before != "" and _HIDDEN not in environment:  # an empty value hides them, too
+        environment[_HIDDEN] = before or ""
+        environment[VISIBLE] = "-1"
+
+
+def show_gpus(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Undoes `hide_gpus`; does nothing without it."""
+    before = environment.pop(_HIDDEN, None)
+    if before:
+        environment[VISIBLE] = before
+    elif before is not None:
+        del environment[VISIBLE]
+
+
+def why_unseen(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Returns why TensorFlow does not see a GPU that is there, each reason with what to do.
+
+    Args:
+        environment: that of the process which does not see it.
 
     It is empty if everything that TensorFlow needs was opened: then it sees the GPU, or logs why
     not.
@@ -97,14 +123,18 @@ def why_unseen() -> list[str]:
         ...     print(reason)
         CUDA's libraries are not installed. Install them with `make setup GPU=1`, or use the ...
     """
-    cuda = open_cuda()
-    reasons = [_hidden(cuda.result), _driver_reason(cuda), _libraries_reason(cuda.libraries)]
+    cuda = open_cuda(environment)
+    reasons = [
+        _hidden(cuda.result, environment),
+        _driver_reason(cuda, environment),
+        _libraries_reason(cuda.libraries),
+    ]
     return [reason for reason in reasons if reason]
 
 
-def open_cuda() -> Cuda:
+def open_cuda(environment: Mapping[str, str] = os.environ) -> Cuda:
     """Opens CUDA's driver, and its libraries by TensorFlow's own loader, in a separate process."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_MAX_VLOG_LEVEL": "1"}
+    environment = {**environment, "TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_MAX_VLOG_LEVEL": "1"}
     command = [sys.executable, "-P", __file__, "--open"]
     try:
         done = subprocess.run(
@@ -138,23 +168,23 @@ def _read_start(printed: str) -> tuple[int | None, str, int | None]:
     return result, problem, version
 
 
-def _hidden(result: int | None) -> str:
+def _hidden(result: int | None, environment: Mapping[str, str]) -> str:
     """Returns the reason if CUDA_VISIBLE_DEVICES hides the GPUs; otherwise an empty text.
 
     An empty value and a negative number hide all of them; any other value hides them if the driver
     then finds none.
     """
-    value = os.environ.get("CUDA_VISIBLE_DEVICES")
+    value = environment.get(VISIBLE)
     if value is None:
         return ""
     hides_all = not value.strip() or value.strip().startswith("-")
     if not hides_all and result != _NO_DEVICE:
         return ""
-    return f"the variable CUDA_VISIBLE_DEVICES hides the GPU: its value is {value!r}. Unset it"
+    return f"the variable {VISIBLE} hides the GPU: its value is {value!r}. Unset it"
 
 
-def _driver_reason(cuda: Cuda) -> str:
-    if cuda.result == _NO_DEVICE and "CUDA_VISIBLE_DEVICES" in os.environ:
+def _driver_reason(cuda: Cuda, environment: Mapping[str, str]) -> str:
+    if cuda.result == _NO_DEVICE and VISIBLE in environment:
         return ""  # `_hidden` is the reason
 
     if cuda.result is None:

@@ -14,6 +14,7 @@ import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from components.config.beam import Beam
 from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, STEP_UNIT, UNIT
 from components.data_gate.outcomes import count_missing
 from components.data_gate.tfdv_anomalies import describe_anomalies

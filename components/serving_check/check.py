@@ -41,6 +41,7 @@ from components.serving_check.explained import (
     MOST_EXPLAINED,
     explanation_problems,
 )
+from components.serving_check.gpu_export import check_gpu_export
 from components.serving_check.graph_contract import (
     contract_problems,
     explains,
@@ -60,7 +61,7 @@ from components.serving_check.replay import ServingError, replay
 
 if TYPE_CHECKING:
     from components.contracts.calibration import ChosenPoint
-    from components.serving_check.standby import AnsweringProcess
+    from components.serving_check.standby import AnsweringProcess, FreshProcess
 
 ALONE = 6  # the fewest examples that are also sent alone, besides in a batch with all others
 TOLERANCE = 1e-5  # of a probability, or of a regression's answer; relative for answers above 1
@@ -123,6 +124,9 @@ def check_serving(
     _fail_on(problems, model)
     _fail_on_skew(questions, warm_answers, chosen, card.classes, _thresholds(model))
 
+    plain = len(questions) - len(reasons)
+    check_gpu_export(model, questions[:plain], warm_answers[:plain], ask)
+
     in_turn = chain.from_iterable(zip_longest(*(question.requests for question in alone)))
     return [request for request in in_turn if request is not None][:warmup]
 
@@ -134,14 +138,19 @@ def _about_reasons(interview: Interview, examples: Sequence[bytes]) -> list[Ques
     return interview.explained(examples, rows, rows[alone])
 
 
-def ask(process: AnsweringProcess, model: Path, questions: Sequence[Question]) -> list[Answers]:
-    """Returns the answers to each question, in the order of its rows.
+def ask(
+    process: AnsweringProcess | FreshProcess,
+    model: Path,
+    questions: Sequence[Question],
+    device: str = "without a GPU",
+) -> list[Answers]:
+    """Returns the answers to each question, in the order of its rows; see `replay`.
 
     Raises:
         ServingError: the model cannot be loaded in a fresh process, or fails on a request there.
     """
     requests = [request for question in questions for request in question.requests]
-    responses = iter(replay(process, model, requests))
+    responses = iter(replay(process, model, requests, device))
     return [_joined([next(responses) for _ in question.requests]) for question in questions]
 
 
@@ -294,7 +303,7 @@ def _card_and_signature(model: Path) -> tuple[ModelCard, SignatureDef]:
     card = ModelCard.read(model)
     _fail_on(contract_problems(graph, card), model)
 
-    for folder in set(exports(model).values()) - {"."}:  # an export for GPUs cannot run here
+    for folder in set(exports(model).values()) - {"."}:  # for GPUs
         other = read_graph(model / folder)
         problems = [f"no SavedModel in {folder}"] if other is None else graph_problems(other)
         _fail_on(problems, model / folder)

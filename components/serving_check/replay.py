@@ -14,7 +14,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog, PredictLog
 from components.errors import MasteryError
 
 if TYPE_CHECKING:
-    from components.serving_check.standby import AnsweringProcess
+    from components.serving_check.standby import AnsweringProcess, FreshProcess
 
 
 class ServingError(MasteryError):
@@ -22,9 +22,18 @@ class ServingError(MasteryError):
 
 
 def replay(
-    process: AnsweringProcess, model: Path, requests: Sequence[PredictRequest]
+    process: AnsweringProcess | FreshProcess,
+    model: Path,
+    requests: Sequence[PredictRequest],
+    device: str = "without a GPU",
 ) -> list[PredictResponse]:
-    """Returns the responses to requests, in order, from a fresh process without a GPU.
+    """Returns the responses to requests, in order, from a fresh process.
+
+    Args:
+        process: answers; it has answered nothing before.
+        model: a SavedModel.
+        requests: what it is asked.
+        device: of the process, for messages.
 
     Raises:
         ServingError: the model cannot be loaded there, or fails on a request.
@@ -36,7 +45,7 @@ def replay(
         if ending.code:
             output = "\n".join(f"  {line}" for line in ending.lines)
             raise ServingError(
-                f"{model}: the model failed in a fresh process without a GPU (exit code "
+                f"{model}: the model failed in a fresh process {device} (exit code "
                 f"{ending.code}), and nothing is pushed. Its last output:\n{output}"
             )
 

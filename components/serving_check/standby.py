@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Self
 
 import components
+from components.gpu import VISIBLE, show_gpus
 from components.serving_check import answering
 
 STANDBY_SOCKET = "MASTERY_STANDBY"  # environment variable: where a waiting process listens
@@ -124,16 +125,20 @@ class Ending:
 
 
 class FreshProcess:
-    """A process without a GPU that answers requests from one model, and then ends."""
+    """A process that answers requests from one model, and then ends.
 
-    def __init__(self) -> None:
+    Args:
+        gpus: whether it sees the GPUs of the machine.
+    """
+
+    def __init__(self, *, gpus: bool = False) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._process = subprocess.Popen(
             [sys.executable, "-m", answering.__name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._output,
-            env=_environment(),
+            env=_environment(gpus=gpus),
         )
 
     def __enter__(self) -> Self:
@@ -148,6 +153,11 @@ class FreshProcess:
         with suppress(BrokenPipeError):  # it has ended; its exit code says more
             self._process.stdin.write(_as_line(paths))
             self._process.stdin.flush()
+
+    def answer(self, model: Path, requests: Path, answers: Path) -> Ending:
+        """Answers the requests of a file into another; see `AnsweringProcess.answer`."""
+        self.send([str(path.absolute()) for path in (model, requests, answers)])
+        return self.wait()
 
     def has_ended(self) -> bool:
         """Returns whether the process has ended, and takes no more requests."""
@@ -212,14 +222,13 @@ class AnsweringProcess:
             requests: a TFRecord of `PredictionLog`.
             answers: the file to write.
         """
-        paths = [str(path.absolute()) for path in (model, requests, answers)]
         if self._connection:
+            paths = [str(path.absolute()) for path in (model, requests, answers)]
             ending = _ask(self._connection, paths)
             if ending:
                 return ending
         self._own = self._own or FreshProcess()
-        self._own.send(paths)
-        return self._own.wait()
+        return self._own.answer(model, requests, answers)
 
 
 def _connect(address: str | None) -> socket.socket | None:
@@ -298,16 +307,17 @@ def _wait_for_one(*sources: Source, parent: int) -> Source | None:
     return None
 
 
-def _environment() -> dict[str, str]:
-    """Returns this process's environment, extended to find our packages and to hide GPUs."""
+def _environment(*, gpus: bool = False) -> dict[str, str]:
+    """Returns this process's environment, extended to find our packages, with or without GPUs."""
     root = Path(components.__file__).parents[1]
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    return {
-        **os.environ,
-        "PYTHONPATH": path,
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-    }
+    environment = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    if not gpus:
+        return {**environment, VISIBLE: "-1"}
+
+    show_gpus(environment)
+    environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # others may use the GPU, too
+    return environment
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from components.model_version.operations import operations, without_cpu_kernel
 from components.trainer.answer_parts import Evidence
 from components.trainer.constants import fit_constants
 from components.trainer.explanations import Explainer
+from components.trainer.fit import full_float32
 from components.trainer.network import (
     ANSWER,
     Embedded,
@@ -51,6 +52,7 @@ PROBES = 32  # sequences whose answers are compared
 PROBE_STEPS = 16  # steps of the longest of them at most; Keras computes them one by one
 
 
+@full_float32()
 def export_model(
     network: keras.Model,
     inputs: NetworkInputs,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from components.trainer.states import LstmKernel
 
 LOGS = "logs"  # TensorBoard's folder inside the model run, with a folder for each fit
+
+_ITERATORS = 2  # that Keras makes in an epoch: it reads the first, and leaves the second unread
+# With buffers of two sizes, as by default, cuBLAS takes another kernel whenever one size is not
+# free: cuDNN's LSTM then adds in another order from run to run (release notes of cuDNN 8).
+_ONE_BUFFER_SIZE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:2")
 
 _NO_GPU_HERE = (
     "this machine or container has none. Start a container with `docker run --gpus all`; on "
@@ -86,10 +92,13 @@ class Devices:
 def choose_devices(training: Training) -> Devices:
     """Returns the devices of `training.device`; warns if there is a GPU that cannot be used.
 
+    It comes before anything is computed: cuBLAS reads its variable of the environment once.
+
     Raises:
         TrainingError: TensorFlow sees no GPU, and `training.device` is gpu or `training.precision`
             needs one.
     """
+    os.environ.setdefault(*_ONE_BUFFER_SIZE)
     if training.device == "cpu":
         # Fails if this process has used TensorFlow before; OneDeviceStrategy then avoids the GPU.
         with contextlib.suppress(RuntimeError):
@@ -172,6 +181,22 @@ def reproducible(seed: int) -> Iterator[None]:
         yield
     finally:
         disable_op_determinism()
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Has GPUs multiply float32 as float32, inside the block or the function that it decorates.
+
+    From NVIDIA's Ampere generation on TensorFlow lets them round both factors to ten bits (TF32).
+    A fit may do with that. Answers that are compared with a CPU's, or become constants of a graph
+    that CPUs serve, would be off by some 1e-4.
+    """
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
 def compile_network(
@@ -272,8 +297,8 @@ def fit_network(
     Raises:
         TrainingError: the loss is not a finite number.
     """
-    for _ in range(first_epoch):
-        iter(train)  # every iterator has another order; it need not be read
+    for _ in range(first_epoch * _ITERATORS):
+        iter(train)  # every iterator has another order, also if it is not read
     network.fit(
         train,
         validation_data=evaluation,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
-import tensorflow_transform as tft
 
 from components.config.training import Categorical, Feature, Model
 from components.contracts.names import (
@@ -23,10 +22,10 @@ from components.contracts.names import (
 )
 from components.trainer.lstm import ServedLSTMs
 from components.trainer.states import Asked, LstmKernel, lstm_name, state_of_sequences
-from components.transform.learned import OUT_OF_VOCABULARY_IDS, read_vocabulary
-from components.transform.summaries import SummaryPlan
 
 if TYPE_CHECKING:
+    import tensorflow_transform as tft
+
     from components.config.data import Label
     from components.node.settings import TrainerSettings
 
@@ -96,6 +95,9 @@ def read_network_inputs(
     context = _inputs(settings.context, context_feature, context_is_missing, transform)
     if not settings.model.summaries:
         return NetworkInputs(steps, context)
+
+    from components.transform.summaries import SummaryPlan
+
     plan = SummaryPlan.by_place(settings.steps, settings.context)
     return NetworkInputs(steps, context, len(plan.names))
 
@@ -106,6 +108,9 @@ def _inputs(
     missing_of: Callable[[str], str],
     transform: tft.TFTransformOutput,
 ) -> dict[str, Embedded | None]:
+    # Here, because it imports Beam: a network is also built where only TensorFlow is installed.
+    from components.transform.learned import OUT_OF_VOCABULARY_IDS, read_vocabulary
+
     inputs: dict[str, Embedded | None] = {}
     for column, feature in features.items():
         name = name_of(column)

@@ -33,6 +33,7 @@ from components.trainer.fit import (
     beside_workers,
     choose_devices,
     fit_network,
+    full_float32,
     reproducible,
 )
 from components.trainer.network import NetworkInputs, count_parameters, read_network_inputs
@@ -224,6 +225,7 @@ def _scratch_folder(run: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+@full_float32()
 def _calibrate(
     network: keras.Model, settings: TrainerSettings, evaluation: tf.data.Dataset
 ) -> float | None:

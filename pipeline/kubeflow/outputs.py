@@ -208,6 +208,9 @@ def _describe_fit(text: str) -> list[str]:
 
     start = for_markdown(history.warm_start or "fresh weights")
     lines.append(f"Started from {start}; fitted on: {for_markdown(history.device or 'unknown')}.")
+    if history.workers > 1:
+        lost = "".join(f" {for_markdown(text)}." for text in history.lost_workers)
+        lines.append(f"{history.workers} workers shared each batch.{lost}")
     if history.device_warning:
         lines.append(f"**Warning**: {for_markdown(history.device_warning)}.")
     return lines

@@ -22,6 +22,7 @@ from components.command.explain import explain
 from components.command.program import run_program
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import NodeRecords, RunResult
+from components.gpu import hide_gpus, show_gpus
 from components.node.node_id import Node
 from components.node.progress import keep_progress
 from components.serving_check.standby import start_standby
@@ -154,7 +155,8 @@ def _log_of(folder: Path, node: str) -> Path:
 
 
 def _enter_node(folder: Path, node: Node) -> None:
-    """Sends what this process prints and reports to the files of a node."""
+    """Sends what this process prints and reports to the files of a node; GPUs are the Trainer's."""
+    (show_gpus if node == Node.TRAINER else hide_gpus)()
     keep_progress(folder, node)
     _send_output(_log_of(folder, node))
 

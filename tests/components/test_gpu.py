@@ -163,11 +163,23 @@ def test_the_advice_without_a_driver_fits_machine_or_container(
     missing = gpu.Cuda(
         None, "libcuda.so.1: cannot open shared object file", None, {"libcudart.so.12": ""}
     )
-    monkeypatch.setattr(gpu, "open_cuda", lambda: missing)
+    monkeypatch.setattr(gpu, "open_cuda", lambda _: missing)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     [reason] = gpu.why_unseen()
     assert "libcuda.so.1: cannot open" in reason
     assert advice in reason
+
+
+@pytest.mark.parametrize("value", [None, "", "0,1"])
+def test_hidden_gpus_can_be_shown_again(value: str | None) -> None:
+    before = {} if value is None else {"CUDA_VISIBLE_DEVICES": value}
+    environment = dict(before)
+    for _ in range(2):
+        gpu.hide_gpus(environment)
+        assert environment["CUDA_VISIBLE_DEVICES"] in ("-1", "")
+    for _ in range(2):
+        gpu.show_gpus(environment)
+        assert environment == before
 
 
 @pytest.mark.parametrize("value", ["", "-1"])
@@ -202,7 +214,7 @@ def test_a_library_that_cannot_be_opened_is_named(monkeypatch: pytest.MonkeyPatc
         "libcusolver.so.11": words,
         "libcupti.so.12": "only the profiler wants it",
     }
-    monkeypatch.setattr(gpu, "open_cuda", lambda: gpu.Cuda((12, 4), "", 0, libraries))
+    monkeypatch.setattr(gpu, "open_cuda", lambda _: gpu.Cuda((12, 4), "", 0, libraries))
     monkeypatch.setattr(gpu, "has_wheels", lambda: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     [reason] = gpu.why_unseen()

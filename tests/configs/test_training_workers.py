@@ -173,12 +173,13 @@ def test_no_container_has_more_rights_than_it_needs(render: Callable[[str], Obje
         pod, container = pod_of(render(overlay))
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        }
-        assert {"requests", "limits"} <= set(container["resources"])
+        for each in (*pod["initContainers"], container):
+            assert each["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": True,
+            }
+            assert {"requests", "limits"} <= set(each["resources"])
         mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         assert set(mounted) == {volume["name"] for volume in pod["volumes"]}
         assert mounted["runs"] == "/mastery"  # where kubeflow.root is, by default
@@ -212,10 +213,13 @@ def test_a_pod_with_a_gpu_gets_the_image_with_cuda_and_runs_where_gpus_are(
 def test_the_pod_runs_a_command_with_options_that_it_has(
     render: Callable[[str], Objects], ip: str
 ) -> None:
-    _, container = pod_of(render("cpu"))
+    pod, container = pod_of(render("cpu"))
     command, *options = container["args"]
     shown = CliRunner().invoke(app, [command, "--help"]).output
     given = dict(option.split("=", 1) for option in options)
+    [folder] = pod["initContainers"]
+    assert folder["command"][-1] == given["--folder"]
+    assert folder["image"] == container["image"]
     for option in given:
         assert option in shown
 

@@ -32,6 +32,7 @@ class Slots:
         total: slots of all of them.
         free: slots without a job.
         grow: whether the cluster starts TaskManagers as jobs need them.
+        restarts: whether tasks that lost a TaskManager start again.
         version: of Flink.
     """
 
@@ -39,6 +40,7 @@ class Slots:
     total: int
     free: int
     grow: bool
+    restarts: bool
     version: str
 
 
@@ -90,11 +92,13 @@ class Cluster:
         said = self._ask("overview")
         settings = {item["key"]: item["value"] for item in self._ask("jobmanager/config")}
         target = str(settings.get("execution.target", ""))
+        restarts = settings.get("restart-strategy.type", settings.get("restart-strategy", "none"))
         return Slots(
             machines=int(said["taskmanagers"]),
             total=int(said["slots-total"]),
             free=int(said["slots-available"]),
             grow=target.startswith(("kubernetes-", "yarn-")),
+            restarts=restarts not in ("none", "off", "disable"),
             version=str(said["flink-version"]),
         )
 
@@ -105,6 +109,15 @@ class Cluster:
             FlinkError: it does not answer.
         """
         return [job for job in self._jobs() if job.name.endswith(name_ends)]
+
+    def failure(self, job: Job) -> str:
+        """Returns the latest error of a job's tasks, after which Flink may start them again.
+
+        Raises:
+            FlinkError: it does not answer.
+        """
+        said = self._ask(f"jobs/{job.id}/exceptions")["exceptionHistory"]["entries"]
+        return str(said[0].get("stacktrace", "")) if said else ""
 
     def cancel(self, name_ends: str) -> list[Job]:
         """Cancels the jobs whose names end in a text, and waits until they have ended.

@@ -31,7 +31,10 @@ _ADVICE = {
     "No client connected within timeout": (
         "An SDK worker ended early: look at what `mastery beam-workers` prints"
     ),
-    "TaskManager": "Start it again; see beam.args for --number_of_execution_retries",
+    "Recovery is suppressed by NoRestartBackoffTimeStrategy": (
+        "If a TaskManager was lost, start it again; with restart-strategy.type in the cluster's "
+        "configuration jobs survive that"
+    ),
 }
 
 

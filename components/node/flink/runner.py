@@ -27,7 +27,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from components.config.beam import FLINK_JOB, Beam
 from components.node.beam_patches import patch_beam
-from components.node.flink.cluster import Cluster, FlinkError
+from components.node.flink.cluster import Cluster, FlinkError, Job
 from components.node.flink.failures import explain_failure
 from components.node.progress import report_progress
 
@@ -103,6 +103,14 @@ def _set_options(options: PipelineOptions, engine: Beam, name: str, cluster: Clu
     options.view_as(GoogleCloudOptions).job_name = name
 
 
+def _end_if_ours(cluster: Cluster, job: Job) -> None:
+    """Raises an error of ours that tasks have raised: it would be the same at the next try."""
+    if job.state == "RESTARTING":
+        text = cluster.failure(job)
+        if "components.errors." in text:
+            raise explain_failure(text, job.name, cluster.page)
+
+
 @contextmanager
 def _turn() -> Iterator[None]:
     """Lets one job of a run go on at a time; nodes that run side by side share the folder."""
@@ -171,6 +179,7 @@ def _watch(result: Any, cluster: Cluster, name: str) -> None:
             continue
         heard = time.monotonic()
         for job in jobs:
+            _end_if_ours(cluster, job)
             line = (
                 f"Flink job {name}: {job.state.lower()}, {job.finished} of {job.tasks} tasks; "
                 f"{cluster.page}/#/job/{job.id}"

@@ -132,7 +132,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _read(path: Path, *, whole: bool) -> Checkpoint:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             state = FitState.from_json(arrays[_STATE].tobytes())
             groups: dict[str, list[np.ndarray]] = {"network": [], "optimizer": [], "best": []}
             names = (name for name in arrays.files if name != _STATE and whole)

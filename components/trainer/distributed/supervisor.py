@@ -46,15 +46,15 @@ class Bounds:
     Attributes:
         attempts: in a row that end before another epoch is done.
         look: between two looks at the workers.
-        silent: without a sign of life from a worker.
-        joining: until all workers have reached one another.
+        silent: without a sign of life from a worker that has started.
+        joining: until all workers have started and reached one another.
         stuck: without a step by any worker, once there was one.
     """
 
     attempts: int = 3
     look: float = 0.25
     silent: float = 60.0
-    joining: float = 300.0
+    joining: float = 600.0
     stuck: float = 900.0
 
 
@@ -259,16 +259,17 @@ class _Watch:
         limit = time.monotonic() - self._bounds.silent
         silent = [
             worker
-            for worker, heard in zip(self._workers, self._listen(), strict=True)
-            if heard < limit
+            for worker, heard, beat in zip(self._workers, self._listen(), self._beats, strict=True)
+            # While libraries are loaded, a process may not get to say anything for long.
+            if heard < limit and _phase(beat) != "starting"
         ]
         why = f"not heard from for {self._bounds.silent:.0f} s"
         return _loss(silent, why) if silent else None
 
     def _stuck(self) -> _Loss | None:
         """Returns all workers if they live, but have not met, or have not got on, for too long."""
-        now, beats = time.monotonic(), [beat.split() for beat in self._beats]
-        apart = any(len(beat) < 2 or beat[1] in ("starting", "joining") for beat in beats)
+        now = time.monotonic()
+        apart = any(_phase(beat) in ("starting", "joining") for beat in self._beats)
         if apart and now - self._began > self._bounds.joining:
             why = f"they did not reach one another within {self._bounds.joining:.0f} s"
             return _loss(self._workers, why)
@@ -316,6 +317,12 @@ class _Watch:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
         text = "\n".join([f"{self._workers[rank].name}, the last lines of its log:", *lines])
         logging.getLogger(__name__).warning("%s", text)
+
+
+def _phase(beat: str) -> str:
+    """Returns the phase in a line of a `Pulse`."""
+    parts = beat.split()
+    return parts[1] if len(parts) > 1 else "starting"
 
 
 def _loss(workers: Sequence[Worker], why: str) -> _Loss:

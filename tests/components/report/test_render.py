@@ -352,6 +352,18 @@ def test_the_device_and_its_warning_are_shown(make_run: MakeRun) -> None:
     assert f"CPU, in mixed_bfloat16: {warning}" in _text(_page(sources)[1])
 
 
+def test_workers_and_those_that_were_lost_are_shown(make_run: MakeRun) -> None:
+    sources = make_run(classification())
+    assert "Workers" not in _text(_page(sources)[1])
+    history = sources.model_run / "history.json"
+    lost = "worker 2 (pid 4711) was lost in epoch 3 (killed by SIGKILL); resuming from epoch 2"
+    facts = {**json.loads(history.read_text()), "workers": 3, "lost_workers": [lost]}
+    history.write_text(json.dumps(facts))
+    text = _text(_page(sources)[1])
+    assert "Workers" in text
+    assert lost in text
+
+
 def test_passed_but_not_pushed(make_run: MakeRun) -> None:
     _, tree = _page(
         make_run(

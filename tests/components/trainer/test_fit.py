@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -17,6 +19,7 @@ from components.config import Label, Training
 from components.contracts.model_card import WEIGHTS
 from components.errors import TrainingError
 from components.node.settings import TrainerSettings
+from components.trainer import export, run
 from components.trainer import fit as fitting
 from components.trainer.fit import FitCallbacks, choose_devices, compile_network, fit_network
 from components.trainer.network import build_network
@@ -93,6 +96,46 @@ def test_an_unexplained_unseen_gpu_points_to_the_log(
     assert (
         "(NVIDIA A10) that TensorFlow does not see; the log of this node has the reason" in warning
     )
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("own", [None, ":16:8"])
+def test_cublas_gets_buffers_of_one_size_unless_told_otherwise(
+    own: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", own or "")  # so that it is put back
+    if own is None:
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    choose_devices(Training())
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == (own or ":4096:2")
+
+
+def test_only_the_fit_may_round_factors_to_tf32(
+    inputs: FnArgs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed: dict[str, bool] = {}
+
+    def watch(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+
+        def watched(*given: Any, **named: Any) -> Any:
+            allowed[name] = tf.config.experimental.tensor_float_32_execution_enabled()
+            return function(*given, **named)
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(run, "fit_network")
+    watch(run, "fit_temperature")
+    watch(export, "require_same_answers")
+    watch(export, "fit_constants")
+    fit(inputs, tmp_path, training())
+    assert allowed == {
+        "fit_network": True,
+        "fit_temperature": False,
+        "require_same_answers": False,
+        "fit_constants": False,
+    }
+    assert tf.config.experimental.tensor_float_32_execution_enabled()
 
 
 @pytest.fixture

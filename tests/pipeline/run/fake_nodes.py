@@ -90,7 +90,7 @@ def install(
             note_execution()
         print(f"{node} prints this", flush=True)
         report_progress(f"{node} reports this")
-        (folder / f"{node}.runs").touch()
+        (folder / f"{node}.runs").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
         while node in together and not all((folder / f"{one}.runs").exists() for one in together):
             time.sleep(0.01)
         if node in failing.split():

@@ -177,6 +177,14 @@ def test_every_node_reports_its_own_progress(tmp_path: Path) -> None:
         assert latest_progress(tmp_path, node) == f"{node} reports this"
 
 
+def test_only_the_trainer_sees_gpus(tmp_path: Path) -> None:
+    with start(tmp_path, CUDA_VISIBLE_DEVICES="1") as worker:
+        assert worker.wait(PATIENCE) == 0
+    seen = {node: (tmp_path / f"{node}.runs").read_text() for node in states(tmp_path)}
+    assert seen.pop("Trainer") == "1"
+    assert set(seen.values()) == {"-1"}
+
+
 def test_all_processes_end_with_the_command_that_started_them(tmp_path: Path) -> None:
     nodes = ["StatisticsGen", "Transform"]
     plan(tmp_path)

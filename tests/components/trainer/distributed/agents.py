@@ -12,7 +12,7 @@ from pathlib import Path
 from components.trainer.distributed.agent import Endpoint, serve
 from components.trainer.distributed.shared_folder import members
 
-PATIENCE = 60  # seconds; what is waited for takes a few
+PATIENCE = 300  # seconds; what is waited for takes a few
 
 
 @dataclass
