@@ -107,7 +107,7 @@ def _end_if_ours(cluster: Cluster, job: Job) -> None:
     """Raises an error of ours that tasks have raised: it would be the same at the next try."""
     if job.state == "RESTARTING":
         text = cluster.failure(job)
-        if "components.errors." in text:
+        if "\ncomponents." in text:
             raise explain_failure(text, job.name, cluster.page)
 
 
