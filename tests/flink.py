@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,7 @@ _MEMORY = {
     "memory.jvm-overhead.max": "192m",
     "numberOfTaskSlots": str(SLOTS),
 }
+_NONE: Mapping[str, object] = {}
 
 
 @dataclass(frozen=True)
@@ -181,13 +182,16 @@ class Cluster:
 
 
 @contextmanager
-def serve(programs: Programs, folder: Path, *, workers: int = 2) -> Iterator[Cluster]:
+def serve(
+    programs: Programs, folder: Path, *, workers: int = 2, others: Mapping[str, object] = _NONE
+) -> Iterator[Cluster]:
     """Runs a cluster until the block ends.
 
     Args:
         programs: what it runs.
         folder: an empty folder for its configuration and logs.
         workers: how many TaskManagers it has at first, each with `SLOTS` slots.
+        others: options of Flink, in place of those here.
     """
     cluster = Cluster(programs, folder, free_port())
     settings = {
@@ -201,8 +205,8 @@ def serve(programs: Programs, folder: Path, *, workers: int = 2) -> Iterator[Clu
         "taskmanager.bind-host": "localhost",
         # Without this, each exchange of each slot would claim 16 MiB of buffers.
         "taskmanager.network.sort-shuffle.min-buffers": 16,
-        # A job that loses a TaskManager goes on; by itself it would fail. Each task that fails is
-        # an attempt for the strategy fixed-delay; this one takes those at the same time for one.
+        # A job that loses a TaskManager goes on; by itself it would fail. Each of its tasks that
+        # fails is an attempt for the strategy fixed-delay; this one takes all of them for one.
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "2 s",
         "restart-strategy.exponential-delay.max-backoff": "10 s",
@@ -211,6 +215,7 @@ def serve(programs: Programs, folder: Path, *, workers: int = 2) -> Iterator[Clu
         "heartbeat.interval": 1000,
         "heartbeat.timeout": 8000,
         "io.tmp.dirs": str(folder / "tmp"),
+        **others,
     }
     (folder / "tmp").mkdir()
     lines = [f"{key}: {value}" for key, value in settings.items()]

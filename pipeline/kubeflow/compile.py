@@ -20,6 +20,7 @@ from components.config import Config, Kubeflow
 from components.config.kubeflow import Resources, Score
 from components.errors import ConfigError, MasteryError
 from components.files.atomic import new_file
+from pipeline.kubeflow.engine import CLIENT, check_engine
 from pipeline.kubeflow.parameters import PARAMETERS
 from pipeline.kubeflow.submit import pipeline_name
 from pipeline.kubeflow.tasks import (
@@ -67,13 +68,14 @@ def compile_pipeline(
     Raises:
         MasteryError: `output` has another ending.
         ConfigError: `kubeflow.nodes` names an unknown node, or a setting holds the address of a
-            webhook or would not reach the containers unchanged, or Trainer's container cannot have
-            the workers configured.
+            webhook or would not reach the containers unchanged, or containers cannot use the engine
+            of `beam`, or Trainer's container cannot have the workers configured.
     """
     if output.suffix not in (".yaml", ".yml"):
         raise MasteryError(f"{output}: expected a name that ends in .yaml.")
     _refuse_secrets(settings)
     arguments = _container_arguments(config, config_file, settings)
+    check_engine(config, mounts_volumes=target == "kubeflow")
     check_training_workers(config, mounts_volumes=target == "kubeflow")
     tasks = plan_tasks(config)
 
@@ -175,7 +177,8 @@ class _TaskFactory:
             parameters=parameters_of(task),
             artifacts=outputs_of(task, self.config),
         )
-        return self._place(component(**self.parameters), task.resources, ", ".join(task.nodes))
+        placed = component(**self.parameters)
+        return self._place(placed, task.resources, ", ".join(task.nodes), reads_data=True)
 
     def finish_task(self) -> dsl.PipelineTask:
         """Returns the exit handler, which runs after a failure as well."""
@@ -212,11 +215,15 @@ class _TaskFactory:
         component = _component(
             SCORE_TASK, arguments, self._light_image(), inputs={}, module="pipeline.cli.main"
         )
-        return self._place(component(), self.config.kubeflow.common, "Score")
+        return self._place(component(), self.config.kubeflow.common, "Score", reads_data=True)
 
-    def _place(self, task: dsl.PipelineTask, resources: Resources, title: str) -> dsl.PipelineTask:
+    def _place(
+        self, task: dsl.PipelineTask, resources: Resources, title: str, *, reads_data: bool = False
+    ) -> dsl.PipelineTask:
         task = task.set_caching_options(False).set_display_name(title)
         self.apply(task, resources, self.config.kubeflow)
+        if reads_data and self.config.beam.runs_elsewhere:
+            kubernetes.add_pod_label(task, *CLIENT)
         return task
 
     def _light(self) -> Resources:

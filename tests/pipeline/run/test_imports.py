@@ -231,7 +231,7 @@ import sys
 from components.config import load_config
 from components.node.node_id import Node
 from pipeline.run.imports import import_early, modules_of
-config = load_config("configs/sample.yaml", ["beam.args=[--runner=DataflowRunner]"])
+config = load_config("configs/sample.yaml", ["beam.args=[--runner=SparkRunner]"])
 for name in modules_of(Node.EXAMPLE_GEN, config):
     if name.startswith("components."): break
     import_early(name)

@@ -34,6 +34,7 @@ class Actor:
     def __init__(self, number: int, part: Part) -> None:
         self.name = f"worker {number}"
         self.address = f"127.0.0.1:{number}"
+        self.problem = ""
         self.stopped = 0
         self._part = part
         self._status: int | None = None
