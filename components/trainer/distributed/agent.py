@@ -175,9 +175,9 @@ class _Agent:
         address = self._register()
         with contextlib.suppress(OSError):
             remove_forgotten(self._folder, self._own)
-        self._tell(
-            f"joined {self._folder} as {address} ({_count_gpus()} GPUs); waiting for a Trainer"
-        )
+        count = _count_gpus()
+        gpus = "1 GPU" if count == 1 else f"{count or 'no'} GPUs"
+        self._tell(f"joined {self._folder} as {address} ({gpus}); waiting for a Trainer")
 
     def _register(self) -> str:
         """Makes the files that say that this machine is there; returns its address."""
