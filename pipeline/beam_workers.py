@@ -25,7 +25,7 @@ from components.errors import MasteryError
 from pipeline.run.processes import IS_LINUX, end_with_parent
 
 _NAME = re.compile(r"[\w.:/-]{1,200}", re.ASCII)  # such as 1-1
-_FORKER = (sys.executable, "-m", "pipeline.beam_workers")
+_FORKER = (sys.executable, "-P", "-m", "pipeline.beam_workers")
 _LOOK = 2.0  # seconds between two looks whether the TaskManagers of workers live
 _GRACE = 5.0  # seconds between asking workers to end and killing them
 _GONE = 3  # looks in a row at which a TaskManager does not answer until its workers are ended
