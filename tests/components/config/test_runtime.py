@@ -106,6 +106,19 @@ def test_beam_runs_in_the_process_unless_the_configuration_names_a_runner() -> N
     assert beam.node_options == ["--tfxio_use_byte_size_batching=true", *beam.options]
 
 
+@pytest.mark.parametrize("runner", ["DataflowRunner", "dataflow"])
+def test_dataflow_is_refused_before_anything_runs(runner: str) -> None:
+    with pytest.raises(ConfigError, match=rf"beam\.args\[1\]: .* found {runner}: .*mount none"):
+        load_config(SAMPLE, [f"beam.args=[--region=eu, --runner={runner}]"])
+
+
+def test_workers_may_be_elsewhere_with_a_runner_of_a_cluster() -> None:
+    assert Beam(args=["--runner=PrismRunner", "--runner=SparkRunner"]).runs_elsewhere
+    assert Beam(runner="flink", flink_master="flink:8081").runs_elsewhere
+    assert not Beam(args=["--runner=SparkRunner", "--runner=PrismRunner"]).runs_elsewhere
+    assert not Beam().runs_elsewhere
+
+
 def test_a_secret_address_of_a_webhook_comes_from_the_environment() -> None:
     config = load_config(SAMPLE, ["notify.webhook.url_env=CHAT_ADDRESS"])
     assert config.notify.webhook is not None

@@ -14,6 +14,8 @@ from components.trainer.distributed.processes import (
     ThisMachine,
     free_ports,
     gpus_of_this_machine,
+    worker_command,
+    worker_environment,
 )
 from tests.components.trainer.distributed.orders import Hired, order_without_examples
 
@@ -30,6 +32,17 @@ def test_each_worker_gets_a_gpu_of_its_own() -> None:
 def test_more_workers_than_gpus_are_refused() -> None:
     with pytest.raises(TrainingError, match=r"one per GPU, found 2 with 1 GPU\. .*device: cpu"):
         ThisMachine(["0"], 8).hire(2)
+
+
+def test_a_worker_runs_our_code_whatever_is_in_the_current_folder(tmp_path: Path) -> None:
+    other = tmp_path / "components"
+    other.mkdir()
+    (other / "__init__.py").write_text("raise SystemExit('another package')")
+    command = worker_command(Path("order.json"), 0, "--help")
+    done = subprocess.run(
+        command, cwd=tmp_path, env=worker_environment("{}"), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_workers_on_the_cpu_share_its_cores() -> None:

@@ -143,9 +143,10 @@ def test_workers_that_never_meet_are_given_up(order: Order) -> None:
         fit_on_workers(order, Stage([joins, joins]), Bounds(look=0.01, joining=0.05))
 
 
-def test_workers_that_make_no_step_are_given_up(order: Order) -> None:
+@pytest.mark.parametrize("steps", [0, 5])
+def test_workers_that_make_no_step_are_given_up(order: Order, steps: int) -> None:
     def fits(order: Order, rank: int) -> None:
-        order.beat(rank).write_text("9 fitting 5\n")
+        order.beat(rank).write_text(f"9 fitting {steps}\n")
 
     with pytest.raises(TrainingError, match=r"worker 1, worker 2 were lost.*no step was done"):
         fit_on_workers(order, Stage([fits, fits]), Bounds(look=0.01, stuck=0.05))
