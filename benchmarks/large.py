@@ -16,8 +16,7 @@ import argparse
 import math
 import sys
 import tempfile
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,11 +24,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
-from markupsafe import Markup
 
+from benchmarks.log_chart import Line, Panel, draw
 from benchmarks.machine import describe_machine, warn_if_busy
+from benchmarks.processes import family, peaks_of
 from benchmarks.sample import latest_record, run_sample, simulate
-from components.report.charts import AxisScale
 
 if TYPE_CHECKING:
     from components.contracts.run_record import NodeRecord
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 CHART = Path(__file__).with_suffix(".svg")
 LAST = "Transform"
 LIMIT = 3.0  # GB, of memory
-INTERVAL = 0.5  # seconds between two looks at memory
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def main() -> None:
 
     print(f"\n{describe_machine()}; one run each.\n")
     print("\n".join(table(runs)))
-    CHART.write_text(draw(runs), encoding="utf-8")
+    CHART.write_text(chart(runs), encoding="utf-8")
     print(f"\nDrawn: {CHART}")
 
 
@@ -93,9 +91,9 @@ def measure(learners: int, folder: Path, options: argparse.Namespace) -> Measure
     simulated = simulate(learners, log).seconds
     root = Path(tempfile.mkdtemp(prefix=f"root-{learners}-", dir=folder))
     settings = dict(setting.split("=", 1) for setting in options.set)
-    peaks: list[float] = []
+    peaks: dict[str, float] = {}
     ended = run_sample(log, root, settings, "--to", LAST, watch=partial(_watched, peaks))
-    peak = max(peaks, default=None)
+    peak = peaks.get("run") or None
     nodes = latest_record(root).nodes
     events = pq.read_metadata(log / "events.parquet").num_rows
     run = Measured(learners, events, simulated, ended.seconds, ended.cpu, peak, nodes)
@@ -104,44 +102,11 @@ def measure(learners: int, folder: Path, options: argparse.Namespace) -> Measure
 
 
 @contextmanager
-def _watched(seen: list[float], process: int) -> Iterator[None]:
-    """Adds the GB in use by a process and its descendants to a list, again and again."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(INTERVAL):
-            if used := sum(map(_memory_of, _family(process))):
-                seen.append(used)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
+def _watched(peaks: dict[str, float], process: int) -> Iterator[None]:
+    """Puts the peak of a process and its descendants into `peaks`, as `run`."""
+    with peaks_of({"run": partial(family, process)}) as found:
         yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _family(process: int) -> Iterator[int]:
-    """Yields a process and all its descendants; nothing once it has ended, or without `/proc`."""
-    waiting = [process]
-    while waiting:
-        current = waiting.pop()
-        yield current
-        for thread in Path(f"/proc/{current}/task").glob("*/children"):
-            try:
-                waiting += map(int, thread.read_text().split())
-            except OSError:  # it has just ended
-                continue
-
-
-def _memory_of(process: int) -> float:
-    """Returns the GB of a process, its share of shared pages included; 0 once it has ended."""
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e9
+    peaks.update(found)
 
 
 def table(runs: Sequence[Measured]) -> list[str]:
@@ -170,88 +135,24 @@ def _gb(peak: float | None) -> str:
     return "memory unknown" if peak is None else f"{peak:.2f} GB"
 
 
-WIDTH, HEIGHT = 380, 280  # of a panel
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 34, 44
-STYLE = """\
-text { font: 12px sans-serif; fill: #444 } .title { font-weight: bold }
-.grid { stroke: #ddd } .measured { stroke: #2563a8; stroke-width: 2; fill: none }
-.dot { fill: #2563a8 } .reference { stroke: #888; stroke-dasharray: 5 4; fill: none }
-"""
-
-
-def draw(runs: Sequence[Measured]) -> str:
-    """Returns two panels as SVG, seconds and memory against learners, all axes logarithmic."""
+def chart(runs: Sequence[Measured]) -> str:
+    """Returns two panels as SVG: seconds and memory against learners."""
     learners = [run.learners for run in runs]
     seconds = [run.seconds for run in runs]
     memory = [run.peak or math.nan for run in runs]
     proportion = [seconds[0] * size / learners[0] for size in learners]
-    limit = [LIMIT] * len(runs)
     panels = [
-        _panel("seconds; dashed: in proportion", learners, seconds, proportion),
-        _panel("peak memory, GB; dashed: 3 GB", learners, memory, limit),
+        Panel(
+            "seconds; dashed: in proportion",
+            [Line(seconds), Line(proportion, is_reference=True)],
+        ),
+        Panel(
+            "peak memory, GB; dashed: 3 GB",
+            [Line(memory), Line([LIMIT] * len(runs), is_reference=True)],
+        ),
     ]
-
-    second = Markup('<g transform="translate({} 0)">{}</g>').format(WIDTH, panels[1])
     label = "Seconds and peak memory of a run up to Transform, against learners"
-    return Markup(
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}"'
-        ' role="img" aria-label="{2}"><style>{3}</style>'
-        '<rect width="100%" height="100%" fill="white"/>{4}{5}</svg>\n'
-    ).format(2 * WIDTH, HEIGHT, label, STYLE, panels[0], second)
-
-
-def _panel(
-    title: str, learners: Sequence[int], measured: Sequence[float], reference: Sequence[float]
-) -> Markup:
-    x = _Logarithmic(learners, LEFT, WIDTH - RIGHT)
-    y = _Logarithmic([*measured, *reference], HEIGHT - BOTTOM, TOP)
-    parts = [Markup('<text class="title" x="{}" y="18">{}</text>').format(LEFT, title)]
-
-    grid = Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>')
-    number = Markup('<text text-anchor="{}" x="{}" y="{}">{}</text>')
-    for value in y.ticks():
-        parts.append(grid.format(LEFT, WIDTH - RIGHT, y(value), y(value)))
-        parts.append(number.format("end", LEFT - 6, y(value) + 4, f"{value:g}"))
-    for size in learners:
-        parts.append(grid.format(x(size), x(size), TOP, HEIGHT - BOTTOM))
-        parts.append(number.format("middle", x(size), HEIGHT - BOTTOM + 17, f"{size:,}"))
-    parts.append(number.format("middle", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "learners"))
-
-    line = Markup('<polyline class="{}" points="{}"/>')
-    dot = Markup('<circle class="dot" cx="{}" cy="{}" r="3.5"/>')
-    parts.append(line.format("reference", _points(x, y, learners, reference)))
-    parts.append(line.format("measured", _points(x, y, learners, measured)))
-    known = [pair for pair in zip(learners, measured, strict=True) if math.isfinite(pair[1])]
-    parts += [dot.format(x(size), y(value)) for size, value in known]
-    return Markup("").join(parts)
-
-
-class _Logarithmic:
-    """A logarithmic axis around some values, at least a decade, from `start` to `end` in pixels."""
-
-    def __init__(self, values: Iterable[float], start: float, end: float) -> None:
-        finite = [value for value in values if math.isfinite(value)]
-        low, high = min(finite), max(finite)
-        room = max(1.3, math.sqrt(10 * low / high))
-        self._low, self._high = low / room, high * room
-        self._scale = AxisScale(math.log(self._low), math.log(self._high), start, end)
-
-    def __call__(self, value: float) -> float:
-        """Returns the place of a value."""
-        return self._scale(math.log(value))
-
-    def ticks(self) -> list[float]:
-        """Returns 1, 2 and 5 times the powers of ten within the axis."""
-        decades = range(math.floor(math.log10(self._low)), math.ceil(math.log10(self._high)))
-        marks = (factor * 10.0**decade for decade in decades for factor in (1, 2, 5))
-        return [mark for mark in marks if self._low <= mark <= self._high]
-
-
-def _points(
-    x: _Logarithmic, y: _Logarithmic, learners: Iterable[int], values: Iterable[float]
-) -> str:
-    pairs = zip(learners, values, strict=True)
-    return " ".join(f"{x(size)},{y(value)}" for size, value in pairs if math.isfinite(value))
+    return draw(panels, learners, label)
 
 
 def _parse() -> argparse.Namespace:

@@ -58,9 +58,8 @@ def create_pipeline(
 def _beam_options(beam: Beam) -> list[str]:
     """Returns the options of the nodes' Beam pipelines, which are part of their cache keys.
 
-    The runner in a node's process decides results as the node's own code does, and StatisticsGen
-    has no property for a fingerprint. Here a job's name has no other effect. On Flink, which gives
-    the same results, nodes have the same keys.
+    The runner in a node's process decides results as the node's own code does. Here a job's name
+    has no other effect. On Flink, which gives the same results, nodes have the same keys.
     """
     keyed = beam.keyed
     if not keyed.runs_here:

@@ -59,7 +59,7 @@ def diff_schema(config: Config) -> list[str]:
 
 
 def _statistics(config: Config) -> statistics_pb2.DatasetFeatureStatisticsList:
-    return infer.statistics_of(_batches(config), config)
+    return infer.statistics_of(_batches(config))
 
 
 def _batches(config: Config) -> Iterator[pa.RecordBatch]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
-from tests import chromium, skips
+from tests import chromium, flink, skips
 from tests import mariadb as maria
 from tests import postgresql as postgres
 from tests import ralph as record_store
@@ -90,6 +90,12 @@ def ralph(
     programs = record_store.find_programs(request.config.cache.mkdir("ralph"))
     with record_store.serve(programs, tmp_path_factory.mktemp("ralph")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def flink_programs(request: pytest.FixtureRequest) -> flink.Programs:
+    """What a Flink cluster is made of; skips, with the reason, where it cannot be fetched."""
+    return flink.find_programs(request.config.cache.mkdir("flink"))
 
 
 @pytest.fixture(scope="session")

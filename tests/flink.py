@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ POM = Path(__file__).with_name("flink-pom.xml")  # its versions are pinned; Mave
 WHY = "the tests on Flink need a cluster"
 LEAST_JAVA = 17
 SLOTS = 2  # of each task manager
+PATIENCE = 600  # seconds until a job must run, even on a busy machine
 
 # Flink and its serializers look into Java's own classes.
 _OPENED = ("lang", "net", "nio", "time", "util", "util.concurrent", "util.concurrent.atomic")
@@ -43,6 +44,7 @@ _MEMORY = {
     "memory.jvm-overhead.max": "192m",
     "numberOfTaskSlots": str(SLOTS),
 }
+_NONE: Mapping[str, object] = {}
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,32 @@ class Cluster:
         name = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
         java = ["-Xmx384m", "-XX:MaxDirectMemorySize=256m", "-XX:MaxMetaspaceSize=256m"]
         options = [f"-Dtaskmanager.{key}={value}" for key, value in _MEMORY.items()]
-        worker = self._start(f"worker-{len(self.workers)}", name, java, options)
+        own = f"worker-{len(self.workers)}"
+        options.append(f"-Dtaskmanager.resource-id={own}")
+        worker = self._start(own, name, java, options)
         self.workers.append(worker)
         return worker
+
+    def busy_worker(self) -> subprocess.Popen[bytes]:
+        """Returns a TaskManager that runs tasks."""
+        said = self.ask("taskmanagers")["taskmanagers"]
+        busy = next(item["id"] for item in said if item["freeSlots"] < item["slotsNumber"])
+        return self.workers[int(busy.partition("-")[2])]
+
+    def jobs(self) -> dict[str, str]:
+        """Returns the states of all jobs, by their names."""
+        return {item["name"]: item["state"] for item in self.ask("jobs/overview")["jobs"]}
+
+    def wait_for_job(self, node: str, process: subprocess.Popen[str]) -> None:
+        """Waits until some tasks of a node's job have ended, and others run."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()
+            for job in self.ask("jobs/overview")["jobs"]:
+                if f"-{node}-" in job["name"] and job["tasks"]["running"]:
+                    return
+            time.sleep(0.1)
+        raise AssertionError(f"no job of {node} ran within {PATIENCE} s: {self.jobs()}")
 
     def wait_for_slots(self, slots: int) -> None:
         """Waits until the cluster has exactly so many slots, and all of them are free."""
@@ -181,13 +206,16 @@ class Cluster:
 
 
 @contextmanager
-def serve(programs: Programs, folder: Path, *, workers: int = 2) -> Iterator[Cluster]:
+def serve(
+    programs: Programs, folder: Path, *, workers: int = 2, others: Mapping[str, object] = _NONE
+) -> Iterator[Cluster]:
     """Runs a cluster until the block ends.
 
     Args:
         programs: what it runs.
         folder: an empty folder for its configuration and logs.
         workers: how many TaskManagers it has at first, each with `SLOTS` slots.
+        others: options of Flink, in place of those here.
     """
     cluster = Cluster(programs, folder, free_port())
     settings = {
@@ -201,8 +229,8 @@ def serve(programs: Programs, folder: Path, *, workers: int = 2) -> Iterator[Clu
         "taskmanager.bind-host": "localhost",
         # Without this, each exchange of each slot would claim 16 MiB of buffers.
         "taskmanager.network.sort-shuffle.min-buffers": 16,
-        # A job that loses a TaskManager goes on; by itself it would fail. Each task that fails is
-        # an attempt for the strategy fixed-delay; this one takes those at the same time for one.
+        # A job that loses a TaskManager goes on; else it would fail. Each task that fails is an
+        # attempt for the strategy fixed-delay; this one takes those at the same time for one.
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "2 s",
         "restart-strategy.exponential-delay.max-backoff": "10 s",
@@ -211,6 +239,7 @@ def serve(programs: Programs, folder: Path, *, workers: int = 2) -> Iterator[Clu
         "heartbeat.interval": 1000,
         "heartbeat.timeout": 8000,
         "io.tmp.dirs": str(folder / "tmp"),
+        **others,
     }
     (folder / "tmp").mkdir()
     lines = [f"{key}: {value}" for key, value in settings.items()]

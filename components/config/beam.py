@@ -19,6 +19,9 @@ FLINK_JOB = "MASTERY_FLINK_JOB"  # names a process's jobs; ends in what they are
 # elements say how they are encoded for workers; here nothing is.
 IN_PROCESS = ["--runner=components.node.in_memory_runner.make_runner", "--no_pipeline_type_check"]
 
+# Beam's runners on this machine.
+LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner")
+
 ON_FLINK = [
     "--runner=components.node.flink.runner.make_runner",
     "--experiments=disable_logging_submission_environment",  # it needs pip
@@ -75,8 +78,8 @@ class Beam(Section):
     args: list[Option] = Field(
         # Without a container image TFX would package itself for remote workers before every node.
         default_factory=lambda: ["--direct_running_mode=in_memory", "--sdk_container_image=none"],
-        description="options of Beam's runner, e.g. --runner=DataflowRunner; without a runner Beam "
-        "runs in the node's process, or where `runner` says",
+        description="options of Beam's runner, e.g. --runner=SparkRunner (docs/engines.md); "
+        "without a runner Beam runs in the node's process, or where `runner` says",
     )
     partitions: int = Field(
         8,
@@ -115,6 +118,19 @@ class Beam(Section):
     )
 
     @model_validator(mode="after")
+    def _workers_mount_the_root(self) -> Self:
+        for index, option in enumerate(self.args):
+            name, _, value = option.lstrip("-").partition("=")
+            if name == "runner" and "dataflow" in value.lower():
+                raise KeyedError(
+                    ("args", index),
+                    "expected a runner whose workers mount the folders of the log and of runs, "
+                    f"which nodes read and write by path, found {value}: Dataflow's machines mount "
+                    "none; set `runner: flink`, or name SparkRunner (docs/engines.md)",
+                )
+        return self
+
+    @model_validator(mode="after")
     def _keys_fit_the_runner(self) -> Self:
         if self.runner is None:
             given = self.model_fields_set & {*_SET_BY_KEYS.values()} - {"runner"}
@@ -142,6 +158,21 @@ class Beam(Section):
     def runs_here(self) -> bool:
         """Whether Beam runs in the node's process: no other runner is named."""
         return self.runner is None and not any(arg.startswith("--runner") for arg in self.args)
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether workers on other machines may run our code: a runner is named that has some."""
+        named = self.argument("runner")
+        return self.runner is not None or (named is not None and named not in LOCAL_RUNNERS)
+
+    def argument(self, name: str) -> str | None:
+        """Returns the value of an option of `args`, the last one if it is there more than once.
+
+        >>> Beam(args=["--runner=SparkRunner"]).argument("runner")
+        'SparkRunner'
+        """
+        parts = [option.lstrip("-").partition("=") for option in self.args]
+        return next((value for key, _, value in reversed(parts) if key == name), None)
 
     @property
     def options(self) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from components.config.beam import Beam
 from components.config.fairness import Remedies
 from components.contracts.evaluation import (
     ClassCurves,
@@ -69,7 +70,8 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
     Args:
         model: a SavedModel with the signature `serving_default`.
         examples: serialized `tf.Example`s with labels, as ExampleGen makes them.
-        config: label, slices and how Beam runs.
+        config: label and slices. Beam runs in this process: what it reads is in a folder of this
+            machine, which workers elsewhere do not reach.
 
     Returns:
         An evaluation without gates and baseline.
@@ -77,7 +79,7 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
     Raises:
         MasteryError: there are no examples, or model and examples do not fit each other.
     """
-    settings = EvaluatorSettings.of(config)
+    settings = EvaluatorSettings.of(config).model_copy(update={"beam": Beam()})
     with tempfile.TemporaryDirectory(prefix="mastery-evaluate-") as folder:
         predictions = Path(folder, PREDICTIONS_FILE)
         windows = in_windows(examples)

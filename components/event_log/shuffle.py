@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 VALUES_PER_PART = 5_000_000  # cells of a table; about 300 MB while a part is joined
 VALUES_PER_RUN = 5_000_000  # cells that are collected before they are written
+PARTS_PER_RUN = 1000  # of a run of that size; with more parts runs are larger, for fewer batches
+MOST_TIMES = 8  # how many times larger
 BYTES_PER_ROW = 50  # of text, rather too few: too many parts cost less than parts too large
 GZIP_RATIO = 8  # bytes of text per compressed byte
 GROUP_BYTES = 64 << 20  # of small files that one task reads into the same runs
@@ -133,6 +135,7 @@ class RunWriter:
         self._folder = folder
         self._name = name
         self._parts = parts
+        self._most = VALUES_PER_RUN * min(max(1, parts.count // PARTS_PER_RUN), MOST_TIMES)
         self._waiting: list[pl.DataFrame] = []
         self._runs = 0
 
@@ -141,7 +144,7 @@ class RunWriter:
         if self._waiting and self._waiting[0].schema != rows.schema:
             self.flush()
         self._waiting.append(rows)
-        if sum(frame.height * frame.width for frame in self._waiting) >= VALUES_PER_RUN:
+        if sum(frame.height * frame.width for frame in self._waiting) >= self._most:
             self.flush()
 
     def flush(self) -> None:

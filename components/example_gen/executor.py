@@ -15,7 +15,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
-from components.config.beam import IN_PROCESS, WORKERS
+from components.config.beam import IN_PROCESS, LOCAL_RUNNERS, WORKERS
 from components.contracts.names import SPLITS
 from components.contracts.provenance import describe_data
 from components.event_log.conclusion import conclude, summarise
@@ -26,9 +26,6 @@ from components.example_gen.job import Job
 from components.example_gen.transforms import ExamplesFromLog
 from components.example_gen.workers import run_job
 from components.files.atomic import write_text
-
-# Beam's runners on this machine.
-LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner")
 
 
 class Executor(BaseBeamExecutor):  # type: ignore[misc]

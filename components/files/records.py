@@ -15,7 +15,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +23,9 @@ from typing import BinaryIO
 import google_crc32c
 
 from components.files.atomic import new_file
+
+BATCH_BYTES = 8 << 20  # of records that are worked on at once
+BATCH_ROWS = 8192
 
 _LEVEL = 3  # half the time of level 6, files a fifth larger
 _GZIP = 16 + zlib.MAX_WBITS
@@ -61,6 +64,20 @@ def open_records(path: Path) -> Iterator[RecordWriter]:
         writer = RecordWriter(file)
         yield writer
         writer.flush()
+
+
+def in_batches(records: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Yields records in their order, `BATCH_BYTES` at once but at most `BATCH_ROWS`."""
+    batch: list[bytes] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += len(record)
+        if size >= BATCH_BYTES or len(batch) >= BATCH_ROWS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 A compiled pipeline holds names of classes only. TFX's modules of its nodes import the executors as
 well, and so TensorFlow, Beam, TFDV and TFMA, which takes five seconds before the first node. The
-definitions here compile to the same plan, byte for byte; a test compares them. Under another
-version of TFX than `WRITTEN_FOR` its own classes are used.
+definitions here compile to the same plan, but for executors of ours; a test compares them. Under
+another version of TFX than `WRITTEN_FOR` its own classes are used.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import json_utils
 from tfx.version import __version__ as tfx_version
+
+from components.node.cache_key import code_fingerprint
 
 WRITTEN_FOR = "1.21.0"
 
@@ -61,7 +63,7 @@ class _NodeOfTfx:
 
 
 class _StatisticsGenSpec(ComponentSpec):  # type: ignore[misc]
-    PARAMETERS = {"exclude_splits": _TEXT}
+    PARAMETERS = {"exclude_splits": _TEXT, "code_fingerprint": _TEXT}
     INPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
     OUTPUTS = {"statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics)}
     TYPE_ANNOTATION = system_executions.Process
@@ -72,11 +74,15 @@ class StatisticsGen(_NodeOfTfx, BaseBeamComponent):  # type: ignore[misc]
 
     TFX_CLASS = "tfx.components.statistics_gen.component.StatisticsGen"
     SPEC_CLASS = _StatisticsGenSpec
-    EXECUTOR_SPEC = NamedBeamExecutor("tfx.components.statistics_gen.executor.Executor")
+    EXECUTOR_SPEC = NamedBeamExecutor("components.statistics_gen.executor.Executor")
 
     def __init__(self, examples: BaseChannel) -> None:
-        statistics = Channel(type=standard_artifacts.ExampleStatistics)
-        spec = _StatisticsGenSpec(examples=examples, exclude_splits="[]", statistics=statistics)
+        spec = _StatisticsGenSpec(
+            examples=examples,
+            exclude_splits="[]",
+            code_fingerprint=code_fingerprint(self.EXECUTOR_SPEC.class_path),
+            statistics=Channel(type=standard_artifacts.ExampleStatistics),
+        )
         super().__init__(spec=spec)
 
 

@@ -14,6 +14,7 @@ import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from components.config.beam import Beam
 from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, STEP_UNIT, UNIT
 from components.data_gate.outcomes import count_missing
 from components.data_gate.tfdv_anomalies import describe_anomalies
@@ -27,17 +28,16 @@ _OPEN = (LEARNER, UNIT, AS_OF, STEP_UNIT)
 
 
 def statistics_of(
-    batches: Iterable[pa.RecordBatch], config: Config
+    batches: Iterable[pa.RecordBatch],
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """Returns TFDV's statistics of decoded examples.
+    """Returns TFDV's statistics of decoded examples, which are in this process, as Beam is.
 
     Args:
         batches: examples as Arrow record batches of list columns.
-        config: its options for Beam are used.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder, "statistics.pb"))
-        with beam.Pipeline(argv=config.beam.keyed.options) as pipeline:
+        with beam.Pipeline(argv=Beam().options) as pipeline:
             _ = (
                 pipeline
                 | beam.Create(list(batches), reshuffle=False)

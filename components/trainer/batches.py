@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from components.trainer.reweighing import Reweighing
 
 WINDOW_BATCHES = 100  # batches that are sorted by length together: little padding, well shuffled
+WINDOW_EXAMPLES = 131_072  # bound of large batches: shuffles keep 8 windows, parsed and not
+FEWEST_BATCHES = 8
 SHUFFLE_WINDOWS = 8  # windows that the buffers of the shuffles hold
 MEMORY_BYTES = 256 << 20  # parsed splits above this size are kept on disk
 EVALUATION_BATCH = 1024
@@ -146,7 +148,7 @@ def _read_split(
     stored: Path,
 ) -> tf.data.Dataset:
     training = settings.training
-    size, min_steps = WINDOW_BATCHES * training.batch_size, settings.steps.min_steps
+    size, min_steps = window_size(training.batch_size), settings.steps.min_steps
     return read_windows(files, spec, size, min_steps, training.seed, stored, steps=inputs.steps)
 
 
@@ -161,6 +163,19 @@ def _without_weights(batch: dict[str, tf.Tensor], inputs: NetworkInputs, *, shar
 
 def _evaluation_size(settings: TrainerSettings) -> int:
     return EVALUATION_SHARED if settings.steps.shared else EVALUATION_BATCH
+
+
+def window_size(batch_size: int) -> int:
+    """Returns how many examples are sorted by length together.
+
+    Memory would grow with the batch otherwise: with batches of 8,192, shuffles would keep 6,553,600
+    examples, some 20 GB.
+
+    >>> window_size(64), window_size(1024), window_size(8192)
+    (6400, 102400, 131072)
+    """
+    batches = min(WINDOW_BATCHES, WINDOW_EXAMPLES // batch_size)
+    return max(FEWEST_BATCHES, batches) * batch_size
 
 
 def read_windows(

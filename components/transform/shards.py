@@ -6,7 +6,7 @@ its examples on every runner, and the files together the order of the split.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,9 @@ from tfx_bsl.tfxio.tensor_representation_util import (
     ProjectTensorRepresentationsInSchema,
 )
 
-from components.files.records import new_records, read_records
+from components.files.records import in_batches, new_records, read_records
 
 PREFIX = "transformed_examples"  # of the files of a split, as TFX has it
-BATCH_BYTES = 8 << 20  # of serialized examples that are transformed at once
-BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class TransformShard(beam.DoFn):  # type: ignore[misc]
         """
         graph = self._graph.acquire(partial(SavedModelLoader, saved_model), tag=saved_model)
         with new_records(shard.target, self._drafts) as writer:
-            for records in _in_batches(read_records(Path(shard.source))):
+            for records in in_batches(read_records(Path(shard.source))):
                 tensors = self._adapter.ToBatchTensors(
                     self._decoder.DecodeBatch(records), produce_eager_tensors=True
                 )
@@ -122,17 +120,3 @@ class TransformShard(beam.DoFn):  # type: ignore[misc]
             tf.train.Example.FromString(part).SerializeToString(deterministic=True)
             for part in encoded
         ]
-
-
-def _in_batches(records: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Yields records in their order, some at once."""
-    batch: list[bytes] = []
-    size = 0
-    for record in records:
-        batch.append(record)
-        size += len(record)
-        if size >= BATCH_BYTES or len(batch) >= BATCH_ROWS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

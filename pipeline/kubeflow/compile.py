@@ -20,6 +20,7 @@ from components.config import Config, Kubeflow
 from components.config.kubeflow import Resources, Score
 from components.errors import ConfigError, MasteryError
 from components.files.atomic import new_file
+from pipeline.kubeflow.engine import CLIENT, check_engine
 from pipeline.kubeflow.parameters import PARAMETERS
 from pipeline.kubeflow.submit import pipeline_name
 from pipeline.kubeflow.tasks import (
@@ -67,13 +68,14 @@ def compile_pipeline(
     Raises:
         MasteryError: `output` has another ending.
         ConfigError: `kubeflow.nodes` names an unknown node, or a setting holds the address of a
-            webhook or would not reach the containers unchanged, or Trainer's container cannot have
-            the workers configured.
+            webhook or would not reach the containers unchanged, or containers cannot use the engine
+            of `beam`, or Trainer's container cannot have the workers configured.
     """
     if output.suffix not in (".yaml", ".yml"):
         raise MasteryError(f"{output}: expected a name that ends in .yaml.")
     _refuse_secrets(settings)
     arguments = _container_arguments(config, config_file, settings)
+    check_engine(config, mounts_volumes=target == "kubeflow")
     check_training_workers(config, mounts_volumes=target == "kubeflow")
     tasks = plan_tasks(config)
 
@@ -175,7 +177,10 @@ class _TaskFactory:
             parameters=parameters_of(task),
             artifacts=outputs_of(task, self.config),
         )
-        return self._place(component(**self.parameters), task.resources, ", ".join(task.nodes))
+        placed = self._place(component(**self.parameters), task.resources, ", ".join(task.nodes))
+        if self.config.beam.runs_elsewhere:
+            kubernetes.add_pod_label(placed, *CLIENT)
+        return placed
 
     def finish_task(self) -> dsl.PipelineTask:
         """Returns the exit handler, which runs after a failure as well."""
@@ -248,6 +253,10 @@ def _score_arguments(config: Config, score: Score, arguments: list[str]) -> list
     if "--storage" in places:
         places = places[: places.index("--storage")]
     given = [*places]
+    if config.beam.runs_elsewhere:
+        # Rows are in the container's own folder meanwhile, and only it has the database's password.
+        beam = config.beam
+        given += ["--set", f"beam={{partitions: {beam.partitions}, workers: {beam.workers}}}"]
     given += [part for path in score.events or config.data.events for part in ("--events", path)]
     given += [part for path in score.learners for part in ("--learners", path)]
     given += ["--only-new"] if score.only_new else []

@@ -89,7 +89,7 @@ _TENSORFLOW = ("tensorflow", "tensorflow_data_validation")
 IMPORTS: dict[Node, tuple[str, ...]] = {
     Node.EXAMPLE_GEN: (*_BEAM, "pyarrow.csv", "components.example_gen.executor"),
     Node.IMPORT_SCHEMA_GEN: ("tfx.components.schema_gen.import_schema_gen.executor",),
-    Node.STATISTICS_GEN: (*_BEAM, *_TENSORFLOW, "tfx.components.statistics_gen.executor"),
+    Node.STATISTICS_GEN: (*_BEAM, *_TENSORFLOW, "components.statistics_gen.executor"),
     Node.EXAMPLE_VALIDATOR: (*_TENSORFLOW, "tfx.components.example_validator.executor"),
     Node.DATA_GATE: ("components.data_gate.executor",),
     Node.TRANSFORM: (

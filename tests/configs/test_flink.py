@@ -13,8 +13,11 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from components.config import load_config
+from pipeline.cli.main import app
+from pipeline.kubeflow.engine import CLIENT
 from tests.maven import jar
 from tests.serving.manifests.conftest import Objects
 from tests.serving.manifests.kubectl import find_kubectl
@@ -175,6 +178,18 @@ def test_the_job_server_is_for_this_flink_and_this_beam(
     assert given["--expansion-port"] == "-1"
 
 
+def test_workers_run_a_command_of_the_image_on_the_port_that_is_probed(
+    cluster: dict[str, Any],
+) -> None:
+    container = workers(cluster)
+    command, *arguments = container["args"]
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert all(option in shown.output for option in options)
+    assert f"'localhost', {options['--port']}" in container["livenessProbe"]["exec"]["command"][-1]
+
+
 def test_workers_find_the_root_where_the_pipeline_s_containers_have_it(
     cluster: dict[str, Any],
 ) -> None:
@@ -216,7 +231,7 @@ def test_what_runs_any_code_is_reached_by_the_one_before_it_only(
 ) -> None:
     jobs = objects["Deployment/mastery-beam-jobs"]["spec"]["template"]
     labels = {
-        "client": {"mastery.beam/client": "true"},
+        "client": dict([CLIENT]),
         "operator": {"app.kubernetes.io/name": "flink-kubernetes-operator"},
         "jobs": jobs["metadata"]["labels"],
         **{role: pod["metadata"]["labels"] for role, pod in templates(cluster).items()},
@@ -232,6 +247,7 @@ def test_what_runs_any_code_is_reached_by_the_one_before_it_only(
     assert incoming == {
         ("client", "jobs", 8099),
         ("client", "jobs", 8098),
+        ("client", "jobmanager", 8081),
         ("jobs", "jobmanager", 8081),
         ("operator", "jobmanager", 8081),
         ("taskmanager", "jobmanager", 6123),

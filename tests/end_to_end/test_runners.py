@@ -52,6 +52,7 @@ def files(folder: Path, pattern: str) -> dict[str, bytes]:
     "pattern",
     [
         "ExampleGen/examples/*/Split-*/*.gz",
+        "StatisticsGen/statistics/*/Split-*/FeatureStats.pb",
         "Transform/transform_graph/*/transform_fn/assets/*",
         "Transform/transformed_examples/*/Split-*/*.gz",
         "Evaluator/evaluation/*/predictions.parquet",

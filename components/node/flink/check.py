@@ -59,12 +59,14 @@ def _check_slots(slots: Slots, wanted: int, cluster: Cluster) -> None:
 
 
 def _check_workers(beam: Beam) -> None:
-    if beam.sdk_workers is not None:
-        advice = "Start `mastery beam-workers` there, or correct it."
-        _check_listens(beam.sdk_workers, "beam.sdk_workers", advice)
-        return
     assert beam.flink_master is not None, "the configuration has checked that"
     host, _ = split_endpoint(beam.flink_master)
+    if beam.sdk_workers is not None:
+        # Beside TaskManagers elsewhere, which alone reach them, and say so if they do not.
+        if _is_here(host) or not _is_here(split_endpoint(beam.sdk_workers)[0]):
+            advice = "Start `mastery beam-workers` there, or correct it."
+            _check_listens(beam.sdk_workers, "beam.sdk_workers", advice)
+        return
     if not _is_here(host):
         raise FlinkError(
             f"beam.sdk_workers: expected host:port of `mastery beam-workers`, found none; the "

@@ -8,13 +8,16 @@ from components.command.escape import shorten
 from components.errors import MasteryError
 from components.node.flink.cluster import FlinkError
 
-# What the SDK worker reports: a traceback, the error, and the step that ran.
-_IN_WORKER = re.compile(
-    r"^(?P<kind>[A-Za-z_][\w.]*): (?P<text>.*?)"
-    r"(?: \[while running '(?P<step>.*?)'\]|\Z|\n\n|\n\tat )",
-    re.DOTALL | re.MULTILINE,
-)
+# What an SDK worker reports: tracebacks of an error and of those that followed. Beam raises
+# the last one, a copy with the step's name; a copy of ours has another text.
 _TRACEBACK = "Traceback (most recent call last):"
+_NEXT = re.compile(
+    r"\n\n(?:During handling of the above exception, another exception occurred"
+    r"|The above exception was the direct cause of the following exception):\n\n"
+)
+_ERROR = re.compile(r"^(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?", re.DOTALL | re.MULTILINE)
+_STEP = re.compile(r" \[while running '(.*?)'\]")
+_OURS = "components."
 _JAVA = re.compile(r"^(?:Caused by: )?(?P<kind>(?:\w+\.)+\w+): (?P<text>.*)$", re.MULTILINE)
 _LONGEST = 500  # characters of another's text
 # What Flink says, and what to do about it.
@@ -50,7 +53,7 @@ def explain_failure(text: str, job: str, page: str) -> MasteryError:
         An error of ours with the worker's text, if it was one; else a sentence with the last error.
     """
     if _TRACEBACK in text:
-        return _of_worker(text.rpartition(_TRACEBACK)[2], job, page)
+        return _of_worker(text.partition(_TRACEBACK)[2], job, page)
 
     found = [*_JAVA.finditer(text)]
     reason = found[-1]["text"] if found else text.strip().partition("\n")[0]
@@ -60,16 +63,21 @@ def explain_failure(text: str, job: str, page: str) -> MasteryError:
 
 
 def _of_worker(text: str, job: str, page: str) -> MasteryError:
-    found = _IN_WORKER.search(text)
-    if found is None:
+    tracebacks = _NEXT.split(text.partition("\n\tat ")[0])
+    errors = [error for item in tracebacks if (error := _ERROR.search(item, item.find("\n  ")))]
+    own = errors[:-1] or errors  # without Beam's copy
+    if not own:
         return FlinkError(f"Flink job {job} failed in an SDK worker. See its log, or {page}.")
-    if found["kind"].startswith("components.errors."):
-        return MasteryError(found["text"].strip())
 
-    kind = found["kind"].rpartition(".")[2]
-    first = found["text"].strip().partition("\n")[0]
-    step = f", in its step {found['step']}" if found["step"] else ""
+    ours = [error for error in own if error["kind"].startswith(_OURS)]
+    if ours:
+        return MasteryError(_STEP.sub("", ours[-1]["text"] or "").strip())
+
+    kind = own[-1]["kind"].rpartition(".")[2]
+    first = _STEP.sub("", own[-1]["text"] or "").strip().partition("\n")[0]
+    step = _STEP.search(text)
+    where = f", in its step {step[1]}" if step else ""
     return FlinkError(
-        f"Flink job {job} failed{step}: {kind}: {shorten(first, _LONGEST)}. If a file is missing, "
+        f"Flink job {job} failed{where}: {kind}: {shorten(first, _LONGEST)}. If a file is missing, "
         f"SDK workers need the folder that the run is in, at the same path. See its log, or {page}."
     )

@@ -26,6 +26,7 @@ from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from components.config.beam import FLINK_JOB, Beam
+from components.files.atomic import open_regular
 from components.node.beam_patches import patch_beam
 from components.node.flink.cluster import Cluster, FlinkError, Job
 from components.node.flink.failures import explain_failure
@@ -107,14 +108,17 @@ def _end_if_ours(cluster: Cluster, job: Job) -> None:
     """Raises an error of ours that tasks have raised: it would be the same at the next try."""
     if job.state == "RESTARTING":
         text = cluster.failure(job)
-        if "components.errors." in text:
+        if "\ncomponents." in text:
             raise explain_failure(text, job.name, cluster.page)
 
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Lets one job of a run go on at a time; nodes that run side by side share the folder."""
-    with Path(tempfile.gettempdir(), "flink.lock").open("w") as lock:
+    """Lets one job of a run go on at a time; nodes that run side by side share the folder.
+
+    Without a run it is the system's folder, which other users share, too.
+    """
+    with open_regular(Path(tempfile.gettempdir(), f"mastery-flink-{os.getuid()}.lock")) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -126,6 +130,7 @@ def _turn() -> Iterator[None]:
 def _wait_for_slots(cluster: Cluster, name: str, wanted: int) -> None:
     """Waits until a job can start at once; slots of a job that has just ended are freed late."""
     deadline = time.monotonic() + _PATIENCE
+    reported = ""
     while True:
         slots = cluster.slots()
         if slots.grow or slots.free >= wanted:
@@ -133,7 +138,9 @@ def _wait_for_slots(cluster: Cluster, name: str, wanted: int) -> None:
         found = f"{slots.free} of {slots.total} task slots are free at {cluster.page}"
         if time.monotonic() > deadline:
             raise FlinkError(f"Flink job {name} needs {wanted} task slots, and {found}.")
-        report_progress(f"Flink: waits for {wanted} task slots, {found}")
+        if found != reported:
+            report_progress(f"Flink: waits for {wanted} task slots, {found}")
+        reported = found
         time.sleep(_LOOK)
 
 

@@ -256,6 +256,18 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
             "overlap by half, found 7",
         ),
         (
+            {
+                "steps": {"shared": True, "features": {"a": {"type": "numeric"}}},
+                "training": {"workers": 2},
+            },
+            "training.workers: expected 1 with `steps.shared: true`, whose batches cannot be cut "
+            "by outcomes: the sequence of an outcome would be elsewhere; found 2",
+        ),
+        (
+            {"training": {"workers": 5, "batch_size": 4}},
+            "training.workers: expected at most batch_size (4), found 5",
+        ),
+        (
             {"evaluation": {"slices": ["gender", "correct"]}},
             f"evaluation.slices[1]: {TAKEN} 'correct'",
         ),

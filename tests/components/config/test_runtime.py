@@ -9,7 +9,9 @@ import pytest
 
 from components.config import Beam, Config, Metadata, load_config
 from components.config.beam import IN_PROCESS
+from components.config.training import WORKER_FOLDER
 from components.errors import ConfigError
+from components.node.settings import TrainerSettings
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
 LOGIN = {"MASTERY_METADATA_PASSWORD": "not-4-plans"}
@@ -75,6 +77,21 @@ def test_nothing_of_the_store_is_in_a_dump_or_a_fingerprint() -> None:
     assert Config.model_validate_json(shared.model_dump_json(by_alias=True)).metadata == Metadata()
 
 
+def test_where_workers_meet_is_in_no_dump_and_reaches_nodes_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(WORKER_FOLDER, raising=False)
+    plain = load_config(SAMPLE)
+    shared = load_config(SAMPLE, ["training.worker_folder=/shared/workers"])
+    assert shared.fingerprint == plain.fingerprint
+    assert TrainerSettings.of(shared) == TrainerSettings.of(plain)
+    assert plain.training.as_environment() == {}
+    assert shared.training.as_environment() == {WORKER_FOLDER: "/shared/workers"}
+
+    more = load_config(SAMPLE, ["training.workers=2"])
+    assert TrainerSettings.of(more) != TrainerSettings.of(plain)  # sums round in another order
+
+
 def test_the_authority_s_path_counts_from_the_file_s_folder(tmp_path: Path) -> None:
     file = tmp_path / "deployment.yaml"
     file.write_text(SAMPLE.read_text() + "\nmetadata: {ssl_ca: tls/ca.pem}\n")
@@ -87,6 +104,19 @@ def test_beam_runs_in_the_process_unless_the_configuration_names_a_runner() -> N
     beam = Beam(args=["--runner=FlinkRunner"])
     assert beam.options == ["--runner=FlinkRunner"]
     assert beam.node_options == ["--tfxio_use_byte_size_batching=true", *beam.options]
+
+
+@pytest.mark.parametrize("runner", ["DataflowRunner", "dataflow"])
+def test_dataflow_is_refused_before_anything_runs(runner: str) -> None:
+    with pytest.raises(ConfigError, match=rf"beam\.args\[1\]: .* found {runner}: .*mount none"):
+        load_config(SAMPLE, [f"beam.args=[--region=eu, --runner={runner}]"])
+
+
+def test_workers_may_be_elsewhere_with_a_runner_of_a_cluster() -> None:
+    assert Beam(args=["--runner=PrismRunner", "--runner=SparkRunner"]).runs_elsewhere
+    assert Beam(runner="flink", flink_master="flink:8081").runs_elsewhere
+    assert not Beam(args=["--runner=SparkRunner", "--runner=PrismRunner"]).runs_elsewhere
+    assert not Beam().runs_elsewhere
 
 
 def test_a_secret_address_of_a_webhook_comes_from_the_environment() -> None:

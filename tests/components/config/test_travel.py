@@ -27,9 +27,10 @@ FEW = settings(max_examples=60, deadline=None)
 
 
 def as_it_travels(config: Config) -> Config:
-    """Returns a configuration without what travels by the environment: store and keys."""
+    """Returns a configuration without what travels by the environment: store, keys, workers."""
     push = config.push.model_copy(update={"signing_key": None, "public_key": None})
-    return config.model_copy(update={"metadata": Metadata(), "push": push})
+    training = config.training.model_copy(update={"worker_folder": None})
+    return config.model_copy(update={"metadata": Metadata(), "push": push, "training": training})
 
 
 def strict_json(text: str) -> Any:

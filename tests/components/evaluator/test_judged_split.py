@@ -128,6 +128,7 @@ def _judge(split: Path, model: Path, folder: Path, most: int) -> Evaluation:
             "label": {"column": "mastery", "classes": CLASSES},
             "steps": {"features": {"dwell": {"type": "numeric"}}},
             "evaluation": {"max_examples": most, "draws": 300},
+            "gates": [{"metric": "accuracy", "min": 0.1}],
         }
     )
     folder.mkdir()

@@ -164,3 +164,22 @@ def test_a_temporary_folder_that_cannot_be_used_is_one_error(
     monkeypatch.setattr(log_module, "TemporaryDirectory", full)
     with pytest.raises(MasteryError, match=r"\(No space left on device\).*TMPDIR"):
         check_log(configure())
+
+
+def test_runs_get_larger_with_the_parts_so_that_batches_do_not_get_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shuffle, "VALUES_PER_RUN", 10)
+    monkeypatch.setattr(shuffle, "PARTS_PER_RUN", 2)
+    rows = [
+        pl.DataFrame({"learner_id": [f"learner {place}"], "row": [place]}) for place in range(400)
+    ]
+
+    found = {}
+    for ranges, runs in [(1, 80), (2, 40), (8, 10), (100, 10)]:  # cells of a run: 10, 20, 80, 80
+        folder = tmp_path / str(ranges)
+        folder.mkdir()
+        parts = spilled(folder, Parts("seed", 2, ranges), *rows)
+        assert len([*folder.iterdir()]) == runs
+        found[ranges] = pl.concat(parts).sort("row")
+    assert all(table.equals(found[1]) for table in found.values())

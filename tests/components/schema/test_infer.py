@@ -53,7 +53,7 @@ def feature(schema: schema_pb2.Schema, name: str) -> schema_pb2.Feature:
 
 
 def test_steps_are_ragged_keys_are_open_and_the_rest_has_domains(config: Config) -> None:
-    schema = infer_schema(statistics_of([batch()], config), config)
+    schema = infer_schema(statistics_of([batch()]), config)
     tensors = schema.tensor_representation_group[""].tensor_representation
     kinds = {name: tensors[name].WhichOneof("kind") for name in tensors}
     assert kinds == {
@@ -73,14 +73,14 @@ def test_steps_are_ragged_keys_are_open_and_the_rest_has_domains(config: Config)
 
 
 def test_the_same_log_changes_nothing(config: Config) -> None:
-    statistics = statistics_of([batch()], config)
+    statistics = statistics_of([batch()])
     assert schema_changes(infer_schema(statistics, config), statistics) == []
 
 
 def test_anomalies_and_the_changes_of_the_schema_are_reported(config: Config) -> None:
-    schema = infer_schema(statistics_of([batch()], config), config)
+    schema = infer_schema(statistics_of([batch()]), config)
     lines = schema_changes(
-        schema, statistics_of([batch(label="maybe", correct=lambda _: b"right")], config)
+        schema, statistics_of([batch(label="maybe", correct=lambda _: b"right")])
     )
     assert any(line.startswith("log, mastery: expected") and "maybe" in line for line in lines)
     assert any(line.startswith("log, correct: expected numbers") for line in lines)
@@ -90,14 +90,14 @@ def test_anomalies_and_the_changes_of_the_schema_are_reported(config: Config) ->
 def test_text_comes_back_as_the_same_schema(config: Config) -> None:
     from google.protobuf import text_format
 
-    schema = infer_schema(statistics_of([batch()], config), config)
+    schema = infer_schema(statistics_of([batch()]), config)
     assert text_format.Parse(to_text(schema), schema_pb2.Schema()) == schema
 
 
 def test_a_column_of_another_type_gets_that_type(config: Config) -> None:
-    schema = infer_schema(statistics_of([batch()], config), config)
+    schema = infer_schema(statistics_of([batch()]), config)
     feature(schema, "correct").float_domain.max = 1.0
-    lines = schema_changes(schema, statistics_of([batch(correct=lambda _: b"right")], config))
+    lines = schema_changes(schema, statistics_of([batch(correct=lambda _: b"right")]))
     assert "log, correct: expected numbers (FLOAT); found text, in 60 values." in lines
     assert "-  type: FLOAT" in lines
     assert "+  type: BYTES" in lines

@@ -11,12 +11,15 @@ from components.config import Label, Training
 from components.errors import TrainingError
 from components.trainer import batches as batches_module
 from components.trainer.batches import (
+    FEWEST_BATCHES,
+    WINDOW_EXAMPLES,
     class_weights,
     evaluation_batches,
     fill_up,
     outcomes_of,
     read_windows,
     training_batches,
+    window_size,
 )
 
 SPEC = {
@@ -182,3 +185,11 @@ def test_features_of_different_lengths_are_an_error(tmp_path: Path) -> None:
     )
     with pytest.raises(tf.errors.InvalidArgumentError):
         outcomes_of(windows)
+
+
+def test_windows_of_large_batches_are_bounded_and_those_of_usual_ones_as_ever() -> None:
+    assert [window_size(size) for size in (1, 64, 128, 1310)] == [100, 6400, 12_800, 131_000]
+    for size in (1311, 4096, 8192, 16_384):
+        assert window_size(size) <= WINDOW_EXAMPLES
+        assert window_size(size) % size == 0
+    assert window_size(100_000) == FEWEST_BATCHES * 100_000

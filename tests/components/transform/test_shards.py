@@ -15,6 +15,7 @@ import tensorflow_transform as tft
 from apache_beam.internal import pickler
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
+from components.files import records
 from components.files.records import new_records, read_records
 from components.node.settings import TransformSettings
 from components.transform import shards
@@ -138,9 +139,9 @@ def test_a_file_is_transformed_to_the_same_bytes_again_and_at_the_same_time(task
 def test_bounds_of_batches_change_no_value(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = task.run()
     for size in (1, 7, 64):
-        monkeypatch.setattr(shards, "BATCH_ROWS", size)
+        monkeypatch.setattr(records, "BATCH_ROWS", size)
         assert task.run(f"rows-{size}") == whole
-    monkeypatch.setattr(shards, "BATCH_BYTES", 900)
+    monkeypatch.setattr(records, "BATCH_BYTES", 900)
     assert task.run("bytes") == whole
 
 
@@ -174,7 +175,7 @@ def test_a_worker_that_was_given_up_changes_nothing_after_the_end(
 
 
 def test_an_error_leaves_no_part_of_a_file(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "BATCH_ROWS", 50)
+    monkeypatch.setattr(records, "BATCH_ROWS", 50)
 
     def read(path: Path) -> Iterator[bytes]:
         yield from list(read_records(path))[:60]

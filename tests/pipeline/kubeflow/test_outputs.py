@@ -192,6 +192,11 @@ FIT = {
                 "Started from fresh weights; fitted on: CPU.",
             ],
         ),
+        (
+            Node.TRAINER,
+            {"workers": 3, "lost_workers": ["worker 2 was lost in epoch 1; starting again"]},
+            ["3 workers shared each batch. worker 2 was lost in epoch 1; starting again."],
+        ),
         (Node.TRAINER, {"device_warning": "a GPU is idle"}, ["**Warning**: a GPU is idle."]),
         (
             Node.EVALUATOR,

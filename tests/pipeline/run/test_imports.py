@@ -61,16 +61,23 @@ def test_the_plan_is_that_of_plain_imports_and_tfx_s_own_classes(
     from pipeline.dag import create_pipeline
     from pipeline.layout import Layout
     from pipeline.run.launch import compile_plan
+    from pipeline.store.lookups import PLAN_FINGERPRINT
 
     def parts(plan: Any) -> tuple[bytes, Any]:
         """The plan without its deployment, whose maps TFX packs in any order; and those maps."""
         deployment = pipeline_pb2.IntermediateDeploymentConfig()
         plan.deployment_config.Unpack(deployment)
         plan.ClearField("deployment_config")
-        executor = executable_spec_pb2.BeamExecutableSpec()
-        deployment.executor_specs[Node.TRANSFORM].Unpack(executor)
-        executor.python_executor_spec.class_path = "TFX's, or ours in its place"
-        deployment.executor_specs[Node.TRANSFORM].Pack(executor)
+        for node in (Node.STATISTICS_GEN, Node.TRANSFORM):
+            executor = executable_spec_pb2.BeamExecutableSpec()
+            deployment.executor_specs[node].Unpack(executor)
+            executor.python_executor_spec.class_path = "TFX's, or ours in its place"
+            deployment.executor_specs[node].Pack(executor)
+        for item in (item.pipeline_node for item in plan.nodes):
+            if item.node_info.id == Node.STATISTICS_GEN:
+                item.parameters.parameters.pop("code_fingerprint", None)  # of our executor
+            for context in item.contexts.contexts:
+                context.properties.pop(PLAN_FINGERPRINT, None)
         return plan.SerializeToString(deterministic=True), deployment
 
     file = tmp_path / "plan"
@@ -231,7 +238,7 @@ import sys
 from components.config import load_config
 from components.node.node_id import Node
 from pipeline.run.imports import import_early, modules_of
-config = load_config("configs/sample.yaml", ["beam.args=[--runner=DataflowRunner]"])
+config = load_config("configs/sample.yaml", ["beam.args=[--runner=SparkRunner]"])
 for name in modules_of(Node.EXAMPLE_GEN, config):
     if name.startswith("components."): break
     import_early(name)

@@ -114,7 +114,7 @@ def require_same_bits(one: TeamFit, other: TeamFit) -> None:
 def test_a_fit_that_loses_a_worker_ends_as_if_nothing_had_been(
     inputs: FnArgs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
 ) -> None:
-    settings = trained(SETTINGS, epochs=20, patience=20, decay=0.5)
+    settings = trained(SETTINGS, epochs=8, patience=8, decay=0.5)
     undisturbed = fit_on_workers(order_of(inputs, tmp_path / "whole", settings, 2), Hired())
 
     monkeypatch.setenv("MASTERY_PROGRESS", str(tmp_path / "progress"))
@@ -134,7 +134,7 @@ def test_a_fit_that_loses_a_worker_ends_as_if_nothing_had_been(
 
     require_same_bits(undisturbed, disturbed)
     [lost], [epoch] = disturbed.lost, disturbed.resumed_epochs
-    assert 1 <= epoch < 20
+    assert 1 <= epoch < 8
     name = f"worker {rank + 1} (pid {place.workers[rank].pid})"
     assert lost == (
         f"{name} was lost in epoch {epoch + 1} (killed by SIGKILL); resuming from epoch {epoch}"
@@ -142,7 +142,7 @@ def test_a_fit_that_loses_a_worker_ends_as_if_nothing_had_been(
     reports = (tmp_path / "progress").read_text().splitlines()
     assert lost in reports
     after = reports[reports.index(lost) + 1 :]
-    assert [line.split()[1] for line in after] == [f"{e}/20" for e in range(epoch + 1, 21)]
+    assert [line.split()[1] for line in after] == [f"{e}/8" for e in range(epoch + 1, 9)]
     assert all(worker.poll() is not None for worker in place.workers)
 
 
@@ -159,7 +159,7 @@ def test_a_worker_that_hangs_is_lost(inputs: FnArgs, tmp_path: Path) -> None:
     place = Hired()
     thread = threading.Thread(target=freeze, daemon=True)
     thread.start()
-    settings = trained(SETTINGS, epochs=20, patience=20)
+    settings = trained(SETTINGS, epochs=8, patience=8)
     order = order_of(inputs, tmp_path / "fit", settings, 2)
     done = fit_on_workers(order, place, Bounds(silent=15))
     thread.join()
@@ -167,7 +167,7 @@ def test_a_worker_that_hangs_is_lost(inputs: FnArgs, tmp_path: Path) -> None:
     [lost] = done.lost
     assert lost.startswith(f"worker 2 (pid {frozen[0]}) was lost in epoch ")
     assert "not heard from" in lost
-    assert [epoch["epoch"] for epoch in done.result.epochs] == [*range(1, 21)]
+    assert [epoch["epoch"] for epoch in done.result.epochs] == [*range(1, 9)]
 
 
 def test_a_loss_that_is_not_finite_is_the_same_error_as_with_one(

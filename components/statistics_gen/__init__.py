@@ -1,0 +1,1 @@
+"""StatisticsGen: describes every split of examples with TensorFlow Data Validation."""
