@@ -9,6 +9,7 @@ takes. They end with their TaskManager, and with the pool.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,11 +20,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from components.config.beam import split_endpoint
+from components.config.beam import is_endpoint, split_endpoint
 from components.errors import MasteryError
 from pipeline.run.processes import IS_LINUX, end_with_parent
 
-_FORKER = (sys.executable, "-m", "pipeline.beam_workers")
+_NAME = re.compile(r"[\w.:/-]{1,200}", re.ASCII)  # such as 1-1
+_FORKER = (sys.executable, "-P", "-m", "pipeline.beam_workers")
 _LOOK = 2.0  # seconds between two looks whether the TaskManagers of workers live
 _GRACE = 5.0  # seconds between asking workers to end and killing them
 _GONE = 3  # looks in a row at which a TaskManager does not answer until its workers are ended
@@ -114,8 +116,15 @@ class _Pool:
         """Starts a worker.
 
         Raises:
-            MasteryError: the process that forks workers has ended.
+            MasteryError: the name or the endpoint is none, or the process that forks workers has
+                ended.
         """
+        # Both go into a line, where a blank or the end of a line would be another command.
+        if not is_endpoint(endpoint) or _NAME.fullmatch(name) is None:
+            raise MasteryError(
+                "expected the name of a worker and host:port of its TaskManager, found "
+                f"{name!r} and {endpoint!r}"
+            )
         with self.lock:
             pid = int(self._ask(f"start {endpoint} {name}"))
             self.workers[pid] = _Worker(name, endpoint)
@@ -142,7 +151,8 @@ class _Pool:
         if self.forker is None:
             return
         with self.lock:
-            pids = [*self.workers]
+            # Workers of one that has ended have ended with it, and others may have their numbers.
+            pids = [*self.workers] if self.forker.poll() is None else []
             for pid in pids:
                 os.kill(pid, signal.SIGTERM)
             self.forker.communicate()  # workers end with it: see `end_with_parent`
@@ -224,6 +234,8 @@ def _fork_on_request(parent: int) -> None:
     It has a single thread and uses nothing of what it imports: see `ForkedProcesses`.
     """
     end_with_parent(parent)
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what imports and workers print belongs into no answer
     from components.node.node_id import Node
     from pipeline.run.imports import IMPORTS, import_early
 
@@ -231,8 +243,6 @@ def _fork_on_request(parent: int) -> None:
         for name in IMPORTS[node]:
             if name.partition(".")[0] not in ("components", "polars"):  # Polars starts threads
                 import_early(name)
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what workers print belongs into no answer
     answers.write("ready\n")
 
     while line := sys.stdin.readline():

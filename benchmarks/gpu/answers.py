@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 SEED = 7
 ROWS = 4096  # that answers are compared for
 BATCHES = (1, 8, 64, 512, 4096)
-CALLS = (10, 200)  # of each batch, at least and at most
+MOST_CALLS = 200  # of each batch
 WARM_UP = 3
 KERNELS: dict[str, LstmKernel] = {GPU: "cudnn", PORTABLE: "served"}
 TF32 = {True: "TF32 allowed, TensorFlow's default", False: "float32 throughout"}
@@ -65,7 +65,7 @@ def answer_on_gpu(report: Report) -> None:
 
     for place, shape in enumerate(_shapes(report)):
         share = report.seconds_left() / (len(_shapes(report)) - place)
-        _time_calls(report, shape, list(KERNELS), "this device", time.monotonic() + share)
+        _time_calls(report, shape, list(KERNELS), "GPU", time.monotonic() + share)
 
 
 def answer_on_cpu(report: Report) -> None:
@@ -189,9 +189,9 @@ def _time_calls(report: Report, shape: Shape, kinds: list[str], device: str, end
         until = time.monotonic() + (ends - time.monotonic()) / (len(batches) - place)
         rows = _rows(columns, 0, batch)
         times: dict[str, list[float]] = {kind: [] for kind in kinds}
-        most = CALLS[0] if report.tiny else CALLS[1]
+        most = 10 if report.tiny else MOST_CALLS
         for call in range(WARM_UP + most):
-            if call >= WARM_UP + CALLS[0] and time.monotonic() > until:
+            if call > WARM_UP and time.monotonic() > until:
                 break
             for kind, answer in answers.items():
                 started = time.perf_counter()

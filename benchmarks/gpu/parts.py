@@ -39,7 +39,7 @@ PARTS = {
     "throughput": Part(
         "Examples a second while fitting",
         "benchmarks.gpu.training_steps:measure_throughput",
-        100,
+        90,
         TENSORFLOW,
     ),
     "answers": Part(
@@ -70,7 +70,7 @@ PARTS = {
     "serve": Part(
         "The export for GPUs in `mastery serve`",
         "benchmarks.gpu.pipeline_run:serve",
-        30,
+        40,
         (*PIPELINE, "uvicorn"),
     ),
     "workers": Part(

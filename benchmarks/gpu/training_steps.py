@@ -124,10 +124,17 @@ def ratio_with_interval(
 
 def _compare(report: Report, shape: Shape, batch: int, ends: float, *, on_gpu: bool) -> None:
     """Times all variants in turn, until the time is over."""
-    variants = _variants(shape, batch, on_gpu=on_gpu)
     warm = 2 if report.tiny else 5
-    for variant in variants.values():
-        variant.fit(warm)
+    variants: dict[str, Variant] = {}
+    for variant in _variants(shape, batch, on_gpu=on_gpu):
+        try:
+            variant.fit(warm)
+        except tf.errors.OpError as error:  # the others may work
+            report.note(f"{variant.name}, {shape.described}, batch {batch}: {_first_line(error)}")
+        else:
+            variants[variant.name] = variant
+    if PLAIN not in variants:
+        return
 
     # Five rounds of all variants fit into what is left, and a round is long enough to be timed.
     first = {name: variant.fit(warm) for name, variant in variants.items()}
@@ -156,7 +163,7 @@ def _compare(report: Report, shape: Shape, batch: int, ends: float, *, on_gpu: b
         )
 
 
-def _variants(shape: Shape, batch: int, *, on_gpu: bool) -> dict[str, Variant]:
+def _variants(shape: Shape, batch: int, *, on_gpu: bool) -> list[Variant]:
     columns, labels = made_up(shape, batch)
     for_ours, for_plain = repeated(columns, labels), repeated(columns, labels, plain=True)
     kernel: LstmKernel = "cudnn" if on_gpu else "fused"
@@ -174,7 +181,7 @@ def _variants(shape: Shape, batch: int, *, on_gpu: bool) -> dict[str, Variant]:
     if on_gpu:  # what its fit would cost without cuDNN
         fused = _ours(shape, batch, "fused")
         found.append(Variant("ours, `fused`, as on CPUs", fused, for_ours, _as_trainer))
-    return {variant.name: variant for variant in found}
+    return found
 
 
 def _throughput(

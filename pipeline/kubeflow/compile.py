@@ -177,8 +177,10 @@ class _TaskFactory:
             parameters=parameters_of(task),
             artifacts=outputs_of(task, self.config),
         )
-        placed = component(**self.parameters)
-        return self._place(placed, task.resources, ", ".join(task.nodes), reads_data=True)
+        placed = self._place(component(**self.parameters), task.resources, ", ".join(task.nodes))
+        if self.config.beam.runs_elsewhere:
+            kubernetes.add_pod_label(placed, *CLIENT)
+        return placed
 
     def finish_task(self) -> dsl.PipelineTask:
         """Returns the exit handler, which runs after a failure as well."""
@@ -215,15 +217,11 @@ class _TaskFactory:
         component = _component(
             SCORE_TASK, arguments, self._light_image(), inputs={}, module="pipeline.cli.main"
         )
-        return self._place(component(), self.config.kubeflow.common, "Score", reads_data=True)
+        return self._place(component(), self.config.kubeflow.common, "Score")
 
-    def _place(
-        self, task: dsl.PipelineTask, resources: Resources, title: str, *, reads_data: bool = False
-    ) -> dsl.PipelineTask:
+    def _place(self, task: dsl.PipelineTask, resources: Resources, title: str) -> dsl.PipelineTask:
         task = task.set_caching_options(False).set_display_name(title)
         self.apply(task, resources, self.config.kubeflow)
-        if reads_data and self.config.beam.runs_elsewhere:
-            kubernetes.add_pod_label(task, *CLIENT)
         return task
 
     def _light(self) -> Resources:
@@ -255,6 +253,10 @@ def _score_arguments(config: Config, score: Score, arguments: list[str]) -> list
     if "--storage" in places:
         places = places[: places.index("--storage")]
     given = [*places]
+    if config.beam.runs_elsewhere:
+        # Rows are in the container's own folder meanwhile, and only it has the database's password.
+        beam = config.beam
+        given += ["--set", f"beam={{partitions: {beam.partitions}, workers: {beam.workers}}}"]
     given += [part for path in score.events or config.data.events for part in ("--events", path)]
     given += [part for path in score.learners for part in ("--learners", path)]
     given += ["--only-new"] if score.only_new else []

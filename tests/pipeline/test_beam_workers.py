@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from components.errors import MasteryError
+from pipeline.beam_workers import _Pool
 from pipeline.run.processes import IS_LINUX
 from tests.end_to_end.conftest import COMMAND, environment
 from tests.ports import free_port
@@ -84,6 +86,15 @@ def test_workers_run_functions_in_this_environment_and_end_with_the_pool(
     assert process.returncode == 0
     for pid in (forker, worker):
         assert has_ended(pid)
+
+
+@pytest.mark.parametrize(
+    ("name", "endpoint"),
+    [("1 2", "localhost:1"), ("1\nended", "localhost:1"), ("1", "localhost:1\nended"), ("", "a:1")],
+)
+def test_a_name_that_would_be_another_command_is_refused(name: str, endpoint: str) -> None:
+    with pytest.raises(MasteryError, match="expected the name of a worker and host:port"):
+        _Pool(print).start(name, endpoint)
 
 
 def has_ended(pid: int) -> bool:

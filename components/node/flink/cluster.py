@@ -87,8 +87,14 @@ class Cluster:
         """Returns its task slots.
 
         Raises:
-            FlinkError: it does not answer.
+            FlinkError: it does not answer, or is no Flink cluster.
         """
+        try:
+            return self._slots()
+        except (KeyError, TypeError, ValueError):
+            raise FlinkError(self._unusable("what answers there is no JobManager")) from None
+
+    def _slots(self) -> Slots:
         said = self._ask("overview")
         settings = {item["key"]: item["value"] for item in self._ask("jobmanager/config")}
         target = str(settings.get("execution.target", ""))

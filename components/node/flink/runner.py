@@ -26,6 +26,7 @@ from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from components.config.beam import FLINK_JOB, Beam
+from components.files.atomic import open_regular
 from components.node.beam_patches import patch_beam
 from components.node.flink.cluster import Cluster, FlinkError, Job
 from components.node.flink.failures import explain_failure
@@ -113,8 +114,11 @@ def _end_if_ours(cluster: Cluster, job: Job) -> None:
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Lets one job of a run go on at a time; nodes that run side by side share the folder."""
-    with Path(tempfile.gettempdir(), "flink.lock").open("w") as lock:
+    """Lets one job of a run go on at a time; nodes that run side by side share the folder.
+
+    Without a run it is the system's folder, which other users share, too.
+    """
+    with open_regular(Path(tempfile.gettempdir(), f"mastery-flink-{os.getuid()}.lock")) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

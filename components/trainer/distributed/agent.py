@@ -51,7 +51,6 @@ from components.trainer.distributed.shared_folder import (
 
 NOT_STARTED = 126  # exit status of an order that could not be worked on, as shells have it
 
-_GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 _VISIBLE = 20.0  # seconds until a file that another machine wrote must be seen here
 _NOWHERE = "192.0.2.1"  # reserved for documentation; nothing is ever sent to it
 _ADDRESS = re.compile(r"(\[(?P<literal>[^][]+)\]|(?P<name>[^][:]+))(:(?P<port>[0-9]{1,5}))?")
@@ -154,7 +153,7 @@ class _Agent:
     def __init__(self, folder: Path, endpoint: Endpoint, tell: Tell) -> None:
         self._folder = folder
         self._endpoint = endpoint
-        self._tell = tell
+        self._tell: Tell = lambda text: tell(in_one_line(text))  # others wrote parts of it
         self._software = software()
         self._id = new_id()
         self._own = folder / "workers" / self._id
@@ -176,9 +175,9 @@ class _Agent:
         address = self._register()
         with contextlib.suppress(OSError):
             remove_forgotten(self._folder, self._own)
-        self._tell(
-            f"joined {self._folder} as {address} ({_count_gpus()} GPUs); waiting for a Trainer"
-        )
+        count = _count_gpus()
+        gpus = "1 GPU" if count == 1 else f"{count or 'no'} GPUs"
+        self._tell(f"joined {self._folder} as {address} ({gpus}); waiting for a Trainer")
 
     def _register(self) -> str:
         """Makes the files that say that this machine is there; returns its address."""
@@ -276,7 +275,7 @@ class _Use:
         self._own = own
         self._claim = claim
         self._tell = tell
-        self._trainer = in_one_line(claim.machine)
+        self._trainer = claim.machine
         self._liveness = Liveness(folder / "trainers" / claim.trainer)
         self._process: subprocess.Popen[bytes] | None = None
         self._scratch: str | None = None

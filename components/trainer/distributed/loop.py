@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ def fit_together(order: Order, rank: int, threads: int, scratch: Path, pulse: Pu
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-    devices = choose_devices(training)
+    devices = _one_of(choose_devices(training))
 
     pulse.phase = "joining"
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -108,6 +109,14 @@ def fit_together(order: Order, rank: int, threads: int, scratch: Path, pulse: Pu
         if is_chief:
             _write_result(order, network.get_weights(), fit, devices, warm_start)
         digests.write(END, network)
+
+
+def _one_of(devices: Devices) -> Devices:
+    """Has TensorFlow see one GPU of several: sums of a worker come from one device."""
+    if len(devices.names) == 1 or not devices.on_gpu:
+        return devices
+    tf.config.set_visible_devices(tf.config.list_physical_devices("GPU")[:1], "GPU")
+    return replace(devices, names=devices.names[:1], described=f"one of {devices.described}")
 
 
 def _write_result(

@@ -70,7 +70,8 @@ class Place(Protocol):
 
 def worker_command(order: Path, rank: int, *options: str) -> list[str]:
     """Returns the command of a worker's process, for `worker_environment`."""
-    return [sys.executable, "-m", MODULE, str(order), "--rank", str(rank), *options]
+    # -P: none of our packages is taken from the folder in which somebody has started this process.
+    return [sys.executable, "-P", "-m", MODULE, str(order), "--rank", str(rank), *options]
 
 
 def worker_environment(tf_config: str, **more: str) -> dict[str, str]:

@@ -282,6 +282,7 @@ class RemoteWorker:
         self._claim = claim
         self._heart = heart
         self._started: float | None = None
+        self._has_begun = False
         self._looked = 0.0
         self._status: int | None = None
         self._is_released = False
@@ -319,8 +320,9 @@ class RemoteWorker:
         self._liveness.look()
         status = read(self._folder, Status)
         if status is not None and status.claim == self._claim.claim:
+            self._has_begun = True
             if status.exit_status is not None:
-                self.problem = status.message
+                self.problem = in_one_line(status.message)
                 return status.exit_status
         elif self._is_overdue():
             return self._lost(f"its machine has not begun within {_TAKEN:.0f} s")
@@ -336,8 +338,8 @@ class RemoteWorker:
 
     def _is_overdue(self) -> bool:
         """Whether its machine lives, and has not taken its order for too long."""
-        if self._started is None or self._liveness.silence > LOST:
-            return False
+        if self._has_begun or self._started is None or self._liveness.silence > LOST:
+            return False  # once it has begun, a status that cannot be read says nothing
         return time.monotonic() - self._started > _TAKEN
 
     def _lost(self, why: str) -> int:

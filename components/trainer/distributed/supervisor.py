@@ -48,7 +48,7 @@ class Bounds:
         look: between two looks at the workers.
         silent: without a sign of life from a worker that has started.
         joining: until all workers have started and reached one another.
-        stuck: without a step by any worker, once there was one.
+        stuck: without a step by any worker, once all of them fit.
     """
 
     attempts: int = 3
@@ -166,8 +166,8 @@ class _Watch:
         self._began = now
         self._beats = ["" for _ in workers]
         self._heard = [now for _ in workers]
-        self._steps = 0
-        self._stepped = now
+        self._got_to = ["" for _ in workers]  # phase and steps of each
+        self._got_on = now
         self._missed: float | None = None  # when a worker first missed another one
 
     def to_end(self) -> _Loss | None:
@@ -269,11 +269,15 @@ class _Watch:
     def _stuck(self) -> _Loss | None:
         """Returns all workers if they live, but have not met, or have not got on, for too long."""
         now = time.monotonic()
-        apart = any(_phase(beat) in ("starting", "joining") for beat in self._beats)
+        phases = [_phase(beat) for beat in self._beats]
+        apart = any(phase in ("starting", "joining") for phase in phases)
         if apart and now - self._began > self._bounds.joining:
             why = f"they did not reach one another within {self._bounds.joining:.0f} s"
             return _loss(self._workers, why)
-        if self._steps and now - self._stepped > self._bounds.stuck:
+        # Also before the first step, which comes after an exchange that a firewall may swallow. A
+        # worker that still reads its examples may take long, and the others wait for it.
+        fitting = all(phase == "fitting" for phase in phases)
+        if fitting and now - self._got_on > self._bounds.stuck:
             why = f"no step was done in {self._bounds.stuck:.0f} s"
             return _loss(self._workers, why)
         return None
@@ -292,10 +296,9 @@ class _Watch:
                 continue
             self._beats[rank], self._heard[rank] = beat, now
 
-        counts = [beat.split()[2:] for beat in self._beats]
-        steps = sum(int(count[0]) for count in counts if count)
-        if steps != self._steps:
-            self._steps, self._stepped = steps, now
+        got_to = [beat.partition(" ")[2] for beat in self._beats]
+        if got_to != self._got_to:
+            self._got_to, self._got_on = got_to, now
         return self._heard
 
     def _raise(self, rank: int, worker: Worker) -> None:

@@ -35,17 +35,19 @@ def test_containers_have_the_engine_and_may_reach_it(tmp_path: Path, engine: str
     documents = [*yaml.safe_load_all(file.read_text(encoding="utf-8"))]
 
     containers = containers_of(documents[0])
-    reading = {"data", "prepare", "trainer", "judge", "deliver", "score"}
-    for name in reading | {"finish"}:
+    nodes = {"data", "prepare", "trainer", "judge", "deliver"}
+    for name in nodes | {"finish", "score"}:
         arguments = containers[name]["args"]
         given = [value for option, value in pairwise(arguments) if option == "--set"]
-        assert load_config(SAMPLE, given).beam == config.beam
+        beam = load_config(SAMPLE, given).beam
+        # The engine's workers would see neither the rows of a scoring nor the database.
+        assert beam.runs_here if name == "score" else beam == config.beam
     labels = {
         name: one.get("podMetadata", {}).get("labels")
         for name, one in platform_of(documents).items()
     }
     clients = {name for name, found in labels.items() if found == {"mastery.beam/client": "true"}}
-    assert clients == reading
+    assert clients == nodes
 
 
 def test_without_an_engine_no_pod_is_let_through_to_one(tmp_path: Path) -> None:

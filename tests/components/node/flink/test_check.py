@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -22,15 +25,19 @@ def jobmanager() -> Iterator[str]:
 
     The real one is in tests/end_to_end/test_flink.py.
     """
-    import json
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
     answers: dict[str, Any] = {
         "/overview": {
             "taskmanagers": 1, "slots-total": 2, "slots-available": 1, "flink-version": "1.19.3",
         },
         "/jobmanager/config": [{"key": "restart-strategy.type", "value": "exponential-delay"}],
     }  # fmt: skip
+    with serving(answers) as master:
+        yield master
+
+
+@contextmanager
+def serving(answers: dict[str, Any]) -> Iterator[str]:
+    """Serves JSON by path; yields host:port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -69,6 +76,13 @@ def test_a_master_that_does_not_answer_is_an_error_with_what_was_tried() -> None
         check_flink(on(master))
     assert f"no Flink cluster answers at http://{master} (Connection refused)" in str(caught.value)
     assert "beam.flink_master" in str(caught.value)
+
+
+@pytest.mark.parametrize("said", [{"status": "fine"}, ["fine"], None])
+def test_json_of_another_service_is_an_error(said: object) -> None:
+    answers = {"/overview": said, "/jobmanager/config": []}
+    with serving(answers) as master, pytest.raises(FlinkError, match="there is no JobManager"):
+        check_flink(on(master))
 
 
 def test_a_server_that_is_no_jobmanager_is_an_error(jobmanager: str) -> None:

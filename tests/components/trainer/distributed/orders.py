@@ -46,6 +46,12 @@ def order_of(inputs: FnArgs, folder: Path, settings: dict[str, Any], workers: in
     )
 
 
+def order_without_examples(folder: Path) -> Order:
+    """Returns the order of a fit that nobody will do."""
+    nothing = FnArgs(train_files=[], eval_files=[], transform_graph_path=str(folder / "none"))
+    return order_of(nothing, folder, SETTINGS, 2)
+
+
 class Hired(ThisMachine):
     """This machine, with what it has hired.
 

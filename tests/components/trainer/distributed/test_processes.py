@@ -8,16 +8,16 @@ import time
 from pathlib import Path
 
 import pytest
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.errors import TrainingError
 from components.trainer.distributed.processes import (
     ThisMachine,
     free_ports,
     gpus_of_this_machine,
+    worker_command,
+    worker_environment,
 )
-from tests.components.trainer.distributed.orders import Hired, order_of
-from tests.components.trainer.tiny_log import SETTINGS
+from tests.components.trainer.distributed.orders import Hired, order_without_examples
 
 ROOT = Path(__file__).parents[4]
 
@@ -32,6 +32,17 @@ def test_each_worker_gets_a_gpu_of_its_own() -> None:
 def test_more_workers_than_gpus_are_refused() -> None:
     with pytest.raises(TrainingError, match=r"one per GPU, found 2 with 1 GPU\. .*device: cpu"):
         ThisMachine(["0"], 8).hire(2)
+
+
+def test_a_worker_runs_our_code_whatever_is_in_the_current_folder(tmp_path: Path) -> None:
+    other = tmp_path / "components"
+    other.mkdir()
+    (other / "__init__.py").write_text("raise SystemExit('another package')")
+    command = worker_command(Path("order.json"), 0, "--help")
+    done = subprocess.run(
+        command, cwd=tmp_path, env=worker_environment("{}"), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_workers_on_the_cpu_share_its_cores() -> None:
@@ -53,8 +64,8 @@ def test_ports_differ() -> None:
     assert len({*free_ports(5)}) == 5
 
 
-def test_a_worker_prints_into_its_log_and_is_stopped(inputs: FnArgs, tmp_path: Path) -> None:
-    order = order_of(inputs, tmp_path / "fit", SETTINGS, 2)
+def test_a_worker_prints_into_its_log_and_is_stopped(tmp_path: Path) -> None:
+    order = order_without_examples(tmp_path / "fit")
     file = order.write(Path(order.folder))
     [worker] = Hired().hire(1)
     assert worker.name == "worker 1"
@@ -72,8 +83,8 @@ def test_a_worker_prints_into_its_log_and_is_stopped(inputs: FnArgs, tmp_path: P
     worker.stop()
 
 
-def test_workers_end_when_who_started_them_is_killed(inputs: FnArgs, tmp_path: Path) -> None:
-    order = order_of(inputs, tmp_path / "fit", SETTINGS, 2)
+def test_workers_end_when_who_started_them_is_killed(tmp_path: Path) -> None:
+    order = order_without_examples(tmp_path / "fit")
     code = (
         "import sys; from pathlib import Path\n"
         "from components.trainer.distributed.order import Order\n"

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.errors import TrainingError
 from components.trainer.distributed.checkpoint import write_arrays
@@ -21,8 +20,7 @@ from components.trainer.distributed.order import (
 )
 from components.trainer.distributed.processes import LocalWorker
 from components.trainer.distributed.supervisor import Bounds, fit_on_workers
-from tests.components.trainer.distributed.orders import Hired, order_of
-from tests.components.trainer.tiny_log import SETTINGS
+from tests.components.trainer.distributed.orders import Hired, order_without_examples
 
 FAST = Bounds(look=0.01)
 Part = Callable[[Order, int], int | None]  # what a worker does; returns its exit status
@@ -92,8 +90,8 @@ def ends(status: int, failure: Failure | None = None) -> Part:
 
 
 @pytest.fixture
-def order(inputs: FnArgs, tmp_path: Path) -> Order:
-    return order_of(inputs, tmp_path / "fit", SETTINGS, 2)
+def order(tmp_path: Path) -> Order:
+    return order_without_examples(tmp_path / "fit")
 
 
 def test_a_fit_is_done_when_all_workers_have_the_same_weights(order: Order) -> None:
@@ -145,9 +143,10 @@ def test_workers_that_never_meet_are_given_up(order: Order) -> None:
         fit_on_workers(order, Stage([joins, joins]), Bounds(look=0.01, joining=0.05))
 
 
-def test_workers_that_make_no_step_are_given_up(order: Order) -> None:
+@pytest.mark.parametrize("steps", [0, 5])
+def test_workers_that_make_no_step_are_given_up(order: Order, steps: int) -> None:
     def fits(order: Order, rank: int) -> None:
-        order.beat(rank).write_text("9 fitting 5\n")
+        order.beat(rank).write_text(f"9 fitting {steps}\n")
 
     with pytest.raises(TrainingError, match=r"worker 1, worker 2 were lost.*no step was done"):
         fit_on_workers(order, Stage([fits, fits]), Bounds(look=0.01, stuck=0.05))
