@@ -39,6 +39,7 @@ LAST = "Transform"
 NODES = ("ExampleGen", "StatisticsGen", "Transform")
 KINDS = ("nodes", "Java", "SDK workers")
 MANAGERS, SLOTS = 2, 4  # of the cluster
+PATIENT = {"heartbeat.timeout": 50_000}  # Flink's own: a busy machine has not lost anybody
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ def _engine(folder: Path) -> Iterator[Engine]:
     at.mkdir()
     command = [*MASTERY, "beam-workers", "--port", "0"]
     with (
-        serve(find_programs(cache), at, workers=MANAGERS) as cluster,
+        serve(find_programs(cache), at, workers=MANAGERS, others=PATIENT) as cluster,
         (folder / "workers.log").open("w") as errors,
         subprocess.Popen(
             command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=errors, text=True

@@ -14,7 +14,7 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.config import Config
-from components.config.runtime import IN_PROCESS
+from components.config.beam import IN_PROCESS
 from components.contracts.left_out import LeftOutList
 from components.contracts.names import SPLITS
 from components.event_log import shuffle
