@@ -62,6 +62,9 @@ class Run:
 def main() -> int:
     """Runs the parts; returns 1 if one has failed or was cut off."""
     options = _parse()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM")
+    )  # with the part that runs
     dry_run = options.dry_run or not gpus()
     print(warn_if_busy(), end="", file=sys.stderr)
     started = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"

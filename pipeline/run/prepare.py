@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,8 +164,10 @@ def cancel_jobs(beam: Beam, run: str, node: Node | None = None) -> None:
     if beam.flink_master is not None:
         from components.node.flink.cluster import Cluster, FlinkError
 
-        with suppress(FlinkError):  # without a JobManager no job goes on
+        try:
             Cluster(beam.flink_master).cancel(f"-{node}-{run}" if node else f"-{run}")
+        except FlinkError as error:  # without a JobManager no job goes on
+            logging.getLogger(__name__).warning("jobs of run %s may still be there: %s", run, error)
 
 
 def cancel_unfinished(store: MetadataStore, layout: Layout, run_id: str) -> list[str]:

@@ -67,6 +67,21 @@ def part_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, **named:
     monkeypatch.setitem(PARTS, "made-up", part)
 
 
+def wait_for_end(pid: int) -> None:
+    """Waits until a process has ended; it may then wait to be reaped, as a zombie."""
+    stat = Path(f"/proc/{pid}/stat")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            state = stat.read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if state in "ZX":
+            return
+        time.sleep(0.05)
+    pytest.fail(f"process {pid} still runs")
+
+
 def test_parts_that_need_tensorflow_alone_find_something(tmp_path: Path) -> None:
     parts = dry_run(tmp_path, "cudnn", "answers", "answers-cpu")
     assert {part["state"] for part in parts.values()} == {"done"}, parts
@@ -123,8 +138,22 @@ def test_a_part_that_hangs_is_cut_off_with_what_it_has_started(
     part_of(tmp_path, monkeypatch, code, seconds=20)
     result = script.run_part("made-up", PARTS["made-up"], run)
     assert (result.state, result.notes) == ("cut off", ["seen"])
-    state = Path(f"/proc/{pid.read_text()}/stat")  # it may wait to be reaped, as a zombie
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] in "ZX"
+    wait_for_end(int(pid.read_text()))
+
+
+def test_ending_the_script_ends_its_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = tmp_path / "pid"
+    code = f"open({str(pid)!r}, 'w').write(f'{{os.getpid()}}.')\ntime.sleep(600)"
+    part_of(tmp_path, monkeypatch, code)
+    command = [sys.executable, "-m", "benchmarks.gpu", "--dry-run", "--out", str(tmp_path / "out")]
+    with subprocess.Popen([*command, "--parts", "made-up"], cwd=REPOSITORY) as process:
+        deadline = time.monotonic() + PATIENCE
+        while not (pid.exists() and pid.read_text().endswith(".")):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+    wait_for_end(int(pid.read_text().removesuffix(".")))
 
 
 def test_a_part_says_what_is_missing_for_it(

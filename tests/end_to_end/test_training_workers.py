@@ -19,7 +19,7 @@ from tests.network_namespaces import Machine, machines
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 8
+EPOCHS = 6
 PATIENCE = 600  # seconds until something of a run must have happened
 SETTINGS = [
     "training.workers=2",

@@ -130,6 +130,7 @@ def _turn() -> Iterator[None]:
 def _wait_for_slots(cluster: Cluster, name: str, wanted: int) -> None:
     """Waits until a job can start at once; slots of a job that has just ended are freed late."""
     deadline = time.monotonic() + _PATIENCE
+    reported = ""
     while True:
         slots = cluster.slots()
         if slots.grow or slots.free >= wanted:
@@ -137,7 +138,9 @@ def _wait_for_slots(cluster: Cluster, name: str, wanted: int) -> None:
         found = f"{slots.free} of {slots.total} task slots are free at {cluster.page}"
         if time.monotonic() > deadline:
             raise FlinkError(f"Flink job {name} needs {wanted} task slots, and {found}.")
-        report_progress(f"Flink: waits for {wanted} task slots, {found}")
+        if found != reported:
+            report_progress(f"Flink: waits for {wanted} task slots, {found}")
+        reported = found
         time.sleep(_LOOK)
 
 

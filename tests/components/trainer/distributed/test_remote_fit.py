@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[4]
 COMMAND = [sys.executable, "-m", "pipeline.cli.main", "training-worker", "--folder"]
-EPOCHS = 12
+EPOCHS = 6
 SETTINGS_OF_FIT: dict[str, Any] = {
     **SETTINGS,
     "model": {**SETTINGS["model"], "dropout": 0.0},
