@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tfx.components.trainer.fn_args_utils import FnArgs
 
@@ -81,11 +82,9 @@ def _curve(folder: Path) -> dict[str, list[float]]:
     events.Reload()
     names = [name for name in events.Tags()["tensors"] if name.startswith("epoch_")]
     return {
-        name: [float(np.frombuffer(item.tensor_proto.tensor_content, np.float32)[0])
-               if item.tensor_proto.tensor_content else item.tensor_proto.float_val[0]
-               for item in events.Tensors(name)]
+        name: [float(tf.make_ndarray(item.tensor_proto)) for item in events.Tensors(name)]
         for name in names
-    }  # fmt: skip
+    }
 
 
 def test_the_same_fit_twice_gives_the_same_bits_with_dropout_too(
