@@ -95,16 +95,13 @@ def test_parts_that_need_tensorflow_alone_find_something(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_dry_run_of_all_parts_ends_well(tmp_path: Path) -> None:
-    parts = dry_run(tmp_path, *PARTS)
+def test_a_dry_run_of_a_whole_pipeline_ends_well(tmp_path: Path) -> None:
+    parts = dry_run(tmp_path, "setup", "fit", "serve", "workers")
     states = {name: part["state"] for name, part in parts.items()}
     reasons = {name: part["reason"] for name, part in parts.items()}
-    skipped = {"serve": "skipped", "workers": "skipped"}
-    assert states == {**dict.fromkeys(PARTS, "done"), **skipped}, reasons
+    expected = {"setup": "done", "fit": "done", "serve": "skipped", "workers": "skipped"}
+    assert states == expected, reasons
     assert "no version with an export for GPUs" in reasons["serve"]
-    again, once_more, _ = parts["again"]["tables"]["The same fit"]
-    for fit in (again, once_more):
-        assert fit["largest_difference_of_a_weight"] == 0
 
 
 def test_what_a_failing_part_had_found_is_kept(
