@@ -39,12 +39,18 @@ class TeamAdam(keras.optimizers.Adam):  # type: ignore[misc]
         variable.assign_sub(mean * rate / (tf.sqrt(square) + self.epsilon))
 
 
-def sums_of(gradient: tf.Tensor | tf.IndexedSlices) -> list[tf.Tensor]:
-    """Returns what workers have to add up of a gradient: it, and of an embedding's the squares."""
+def sums_of(gradient: tf.Tensor | tf.IndexedSlices, shape: tf.TensorShape) -> list[tf.Tensor]:
+    """Returns what workers have to add up of a gradient: it, and of an embedding's the squares.
+
+    Args:
+        gradient: of a variable; some layers leave its shape open while the step is traced.
+        shape: the variable's.
+    """
     if not isinstance(gradient, tf.IndexedSlices):
-        return [gradient]
+        return [tf.ensure_shape(gradient, shape)]
     squares = tf.IndexedSlices(tf.square(gradient.values), gradient.indices, gradient.dense_shape)
-    return [tf.convert_to_tensor(gradient), tf.convert_to_tensor(squares)]
+    both = (tf.convert_to_tensor(slices) for slices in (gradient, squares))
+    return [tf.ensure_shape(whole, shape) for whole in both]
 
 
 def gradient_of(sums: list[tf.Tensor]) -> tf.Tensor:

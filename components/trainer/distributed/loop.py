@@ -242,7 +242,8 @@ def _train_step(network: keras.Model, team: Team) -> Iterate:
         )
 
         measured = _measured(network, label, answer, share)
-        groups = [[loss], measured, *map(sums_of, gradients)]
+        shapes = (weight.shape for weight in weights)
+        groups = [[loss], measured, *map(sums_of, gradients, shapes)]
         [loss], measured, *groups = team.add_up_groups(groups)
         network.optimizer.apply_gradients(zip(map(gradient_of, groups), weights, strict=True))
         return _updated_metrics(network, loss, measured, batch)

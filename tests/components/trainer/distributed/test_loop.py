@@ -137,7 +137,7 @@ def test_adam_takes_gradients_that_were_added_up_as_it_takes_them_whole() -> Non
     first = tf.IndexedSlices(tf.constant([[1.0, 2.0], [3.0, -1.0]]), [0, 0], [3, 2])
     second = tf.IndexedSlices(tf.constant([[0.5, 1.0]]), [2], [3, 2])
     whole = tf.IndexedSlices(tf.concat([first.values, second.values], 0), [0, 0, 2], [3, 2])
-    sums = [a + b for a, b in zip(sums_of(first), sums_of(second), strict=True)]
+    sums = [a + b for a, b in zip(sums_of(first, [3, 2]), sums_of(second, [3, 2]), strict=True)]
 
     variables = [keras.Variable(np.ones([3, 2], np.float32)) for _ in range(2)]
     for variable, gradient, adam in zip(
