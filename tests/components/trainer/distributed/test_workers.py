@@ -109,16 +109,26 @@ def require_same_bits(one: TeamFit, other: TeamFit) -> None:
     assert all(map(np.array_equal, one.weights, other.weights))
 
 
+EIGHT_EPOCHS = trained(SETTINGS, epochs=8, patience=8, decay=0.5)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(inputs: FnArgs, tmp_path_factory: pytest.TempPathFactory) -> TeamFit:
+    folder = tmp_path_factory.mktemp("undisturbed") / "fit"
+    return fit_on_workers(order_of(inputs, folder, EIGHT_EPOCHS, 2), Hired())
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_fit_that_loses_a_worker_ends_as_if_nothing_had_been(
-    inputs: FnArgs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
+    inputs: FnArgs,
+    undisturbed: TeamFit,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rank: int,
 ) -> None:
-    settings = trained(SETTINGS, epochs=8, patience=8, decay=0.5)
-    undisturbed = fit_on_workers(order_of(inputs, tmp_path / "whole", settings, 2), Hired())
-
     monkeypatch.setenv("MASTERY_PROGRESS", str(tmp_path / "progress"))
     place = Hired()
-    order = order_of(inputs, tmp_path / "killed", settings, 2)
+    order = order_of(inputs, tmp_path / "killed", EIGHT_EPOCHS, 2)
     checkpoint = tmp_path / "killed" / "attempt-1" / "checkpoint.npz"
 
     def kill() -> None:
@@ -205,12 +215,10 @@ def test_a_transformer_that_starts_from_another_model_and_predicts_numbers(tmp_p
     assert two["warm_start"].startswith(f"weights of {base}")
 
 
-@pytest.mark.parametrize(("precision", "within"), [("float32", 1e-4), ("mixed_bfloat16", 2e-2)])
-def test_seeds_remedies_and_precision(tmp_path: Path, precision: str, within: float) -> None:
+def test_seeds_and_remedies(tmp_path: Path) -> None:
     settings = trained(
         {**EXACT, "seeds": 2, "remedies": {"reweigh": "unit_id", "min_examples": 5}},
         epochs=2,
-        precision=precision,
         class_weights="none",
     )
     inputs = write_inputs(tmp_path / "inputs", {**settings, "reweigh": "unit_id"})
@@ -218,9 +226,20 @@ def test_seeds_remedies_and_precision(tmp_path: Path, precision: str, within: fl
         fit(inputs, tmp_path / str(workers), trained(settings, workers=workers))
         for workers in (1, 2)
     )
-    require_same_curves(history(one)["epochs"], history(two)["epochs"], within)
+    require_same_curves(history(one)["epochs"], history(two)["epochs"], within=1e-4)
     assert history(two)["seeds"] == [7, 8]
     for folder in ("seeds/8", "without_remedies"):
         before, now = (dict(np.load(root / "run" / folder / WEIGHTS)) for root in (one, two))
         assert before.keys() == now.keys()
         assert all(now[name] == pytest.approx(before[name], abs=0.1) for name in now)
+
+
+def test_mixed_precision(inputs: FnArgs, tmp_path: Path) -> None:
+    settings = trained(EXACT, epochs=2, precision="mixed_bfloat16")
+    one, two = (
+        history(fit(inputs, tmp_path / str(workers), trained(settings, workers=workers)))
+        for workers in (1, 2)
+    )
+    losses = [[epoch["val_loss"] for epoch in model["epochs"]] for model in (one, two)]
+    assert losses[1] == pytest.approx(losses[0], abs=2e-2)
+    assert two["precision"] == "mixed_bfloat16"
