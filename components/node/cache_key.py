@@ -30,8 +30,8 @@ def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
     """Returns a short digest of the code of some modules, and of what they import and load.
 
     Args:
-        modules: names such as `"components.pusher.executor"`, also of something in a module, such
-            as `components.trainer.run.run_fn`.
+        modules: names such as `components.trainer.run`, also of something in a module, such as
+            `components.trainer.run.run_fn`. Not in quotes here: quoted names are followed.
         root: the folder that holds the package.
 
     Raises:

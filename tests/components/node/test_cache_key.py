@@ -19,6 +19,7 @@ from pipeline.layout import Layout
 
 ROOTS = {
     Node.EXAMPLE_GEN: ["components.example_gen.executor", "components.example_gen.driver"],
+    Node.STATISTICS_GEN: ["components.statistics_gen.executor"],
     Node.DATA_GATE: ["components.data_gate.executor"],
     Node.TRANSFORM: ["components.transform.executor"],
     Node.TRAINER: ["components.trainer.run.run_fn"],
@@ -27,6 +28,8 @@ ROOTS = {
     Node.PUSHER: ["components.pusher.executor"],
     Node.REPORT: ["components.report.executor"],
 }
+# Processes that a node starts by the name of their module.
+STARTED = {Node.TRAINER: ["components.trainer.distributed.worker"]}
 MANY = pytest.mark.parametrize("node", ROOTS)
 
 # Imports a node's modules as the node would, and prints what of ours came with them; for each
@@ -89,7 +92,7 @@ def test_an_edit_of_any_other_file_does_not_change_the_key(tree: Path, node: Nod
 @MANY
 def test_the_walk_finds_what_the_compiled_code_imports(node: Node) -> None:
     finder = ModuleFinder([str(ROOT)])  # without the libraries, whose imports then lead nowhere
-    for module in modules(node):
+    for module in [*modules(node), *STARTED.get(node, [])]:
         finder.import_hook(module, fromlist=["*"])
     found = {
         Path(module.__file__).relative_to(ROOT).as_posix()
