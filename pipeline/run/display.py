@@ -132,8 +132,9 @@ def print_metrics(evaluation: Evaluation) -> None:
     """Prints metrics overall, per class and per decision."""
     console = PlainConsole()
     overall = evaluation.overall
-    of = f" of a sample of the test split's {evaluation.sampled_from:,}"
-    console.print(f"{overall.examples:,} examples{of if evaluation.sampled_from else ''}")
+    everything = evaluation.sampled_from
+    of = f", a sample of the test split's {everything:,}" if everything else ""
+    console.print(f"{overall.examples:,} examples{of}")
     for name, value in overall.metrics.items():
         reach = _describe_interval(overall.interval_of(name))
         console.print(f"  {name:<20}{format_metric(value, '.4f')}{reach and f'  ({reach})'}")
