@@ -14,7 +14,7 @@ JOB, PAGE = "mastery-sample-ExampleGen-1", "http://flink.test:8081"
 WORKER = """Pipeline {job} failed in state FAILED: java.lang.RuntimeException: Error received from \
 SDK harness for instruction 2: Traceback (most recent call last):
   File "apache_beam/runners/common.py", line 1512, in apache_beam.runners.common.DoFnRunner.process
-  File "/work/err.py", line 11, in boom
+  File "steps/boom.py", line 11, in boom
     raise {raised}
 {error}
 
