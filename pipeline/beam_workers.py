@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 
 from components.config.beam import is_endpoint, split_endpoint
 from components.errors import MasteryError
-from pipeline.run.processes import IS_LINUX, end_with_parent
+from components.node.this_machine import IS_LINUX
+from pipeline.run.processes import end_with_parent
 
 _NAME = re.compile(r"[\w.:/-]{1,200}", re.ASCII)  # such as 1-1
 _FORKER = (sys.executable, "-P", "-m", "pipeline.beam_workers")

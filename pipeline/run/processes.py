@@ -8,7 +8,6 @@ and every node starts from the same state, whatever ran before it or runs beside
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
 import signal
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from components.command.explain import explain
 from components.errors import MasteryError
 from components.node.node_id import Node
+from components.node.this_machine import IS_LINUX, be_killed_with_parent, usable_cores
 from pipeline.run.ending import explain_death
 from pipeline.run.imports import import_early
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 Observe = Callable[[Node], None]  # is called with a node
 Launch = Callable[[Callable[[], None]], "NodeResult"]  # gets what to call when an executor starts
 
-IS_LINUX = sys.platform == "linux"
-_PARENT_DEATH_SIGNAL = 1  # option of prctl: the signal that comes when the parent has ended
 _EXECUTES = "executes"  # what a node's process sends when it needs more than the cache
 _LOOK = 1.0  # seconds between two checks for a dead process whose pipe others hold
 
@@ -319,11 +317,6 @@ def _launch(
     return replace(result, seconds=time.monotonic() - began)
 
 
-def usable_cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if IS_LINUX else os.cpu_count() or 1
-
-
 def end_with_parent(parent: int) -> None:
     """Ends this process when its parent ends, in whatever code it is then.
 
@@ -333,7 +326,7 @@ def end_with_parent(parent: int) -> None:
     if not IS_LINUX:
         threading.Thread(target=_end_with_input, daemon=True, name="end-with-parent").start()
         return
-    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    be_killed_with_parent()
     if os.getppid() != parent:
         os._exit(1)
 

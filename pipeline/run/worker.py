@@ -25,10 +25,10 @@ from components.contracts.run_record import NodeRecords, RunResult
 from components.gpu import hide_gpus, show_gpus
 from components.node.node_id import Node
 from components.node.progress import keep_progress
+from components.node.this_machine import IS_LINUX
 from components.serving_check.standby import start_standby
 from pipeline.run.ending import explain_death, last_line
 from pipeline.run.processes import (
-    IS_LINUX,
     ForkedProcesses,
     NodeDeathError,
     Observe,

@@ -14,8 +14,8 @@ from ml_metadata.proto.metadata_store_pb2 import Execution
 
 from components.config import Metadata
 from components.contracts.run_record import NodeRecords, RunRecord
+from components.node.this_machine import usable_cores
 from pipeline.layout import Layout
-from pipeline.run.processes import usable_cores
 from pipeline.store.connection import connect_to_store, connection_config
 from tests.end_to_end.conftest import COMMAND, Mastery, environment
 

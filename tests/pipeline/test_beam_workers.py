@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from components.errors import MasteryError
+from components.node.this_machine import IS_LINUX
 from pipeline.beam_workers import _Pool
-from pipeline.run.processes import IS_LINUX
 from tests.end_to_end.conftest import COMMAND, environment
 from tests.ports import free_port
 

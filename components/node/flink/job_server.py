@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from components.config.beam import Beam, is_endpoint
 from components.node.flink.cluster import Cluster, FlinkError
+from components.node.this_machine import IS_LINUX, be_killed_with_parent, free_ports
 
 LOG = "job-server.log"
 _ARTIFACTS = "job-server"  # its folder for files on their way to workers
-_PARENT_DEATH_SIGNAL = 1  # option of Linux's prctl
 _GRACE = 5.0  # seconds between asking the process to end and killing it
 
 
@@ -43,7 +39,7 @@ def running_job_server(beam: Beam, folder: Path) -> Iterator[Beam]:
         return
 
     jar = beam.flink_job_server or _download(beam)
-    port = _free_port()
+    [port] = free_ports(1, "localhost")
     command = [
         find_java(), "-jar", jar, "--flink-master", f"http://{beam.flink_master}",
         "--job-port", str(port), "--artifact-port", "0", "--expansion-port", "0",
@@ -53,7 +49,7 @@ def running_job_server(beam: Beam, folder: Path) -> Iterator[Beam]:
         # A session of its own: Ctrl-C must not reach it before the job is cancelled.
         server = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            cwd=folder, preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            cwd=folder, preexec_fn=be_killed_with_parent if IS_LINUX else None,
         )  # fmt: skip
     try:
         yield beam.model_copy(update={"flink_job_server": f"localhost:{port}"})
@@ -98,15 +94,3 @@ def _download(beam: Beam) -> str:
             f"Beam could not download its job server for Flink {version} ({error}). Set "
             "beam.flink_job_server to its jar, or to host:port of a server that runs."
         ) from None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _end_with_parent() -> None:
-    """Has Linux end this process when the one that has started it ends, however that does."""
-    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)

@@ -24,6 +24,7 @@ from pathlib import Path
 from components.command.escape import in_one_line, shorten
 from components.errors import MasteryError
 from components.gpu import gpus
+from components.node.this_machine import free_ports
 from components.trainer.distributed.order import Order
 from components.trainer.distributed.processes import worker_command, worker_environment
 from components.trainer.distributed.shared_folder import (
@@ -183,7 +184,7 @@ class _Agent:
         """Makes the files that say that this machine is there; returns its address."""
         registration = Registration(
             host=self._endpoint.host,
-            port=self._endpoint.port or _free_port(),
+            port=self._endpoint.port or free_ports(1)[0],
             machine=shorten(in_one_line(socket.gethostname()), 200),
             gpus=_count_gpus(),
             software=self._software,
@@ -380,14 +381,6 @@ def _is_listed(path: Path) -> bool:
         return path in path.parent.iterdir() and path.is_file()
     except OSError:
         return False
-
-
-def _free_port() -> int:
-    """Returns a port that nobody listens at now; another process can take it before the order."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _count_gpus() -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from components.config.training import WORKER_FOLDER
+from components.node.this_machine import usable_cores
 from components.trainer.distributed.processes import ThisMachine, gpus_of_this_machine
 from components.trainer.distributed.remote import JoinedMachines
 
@@ -35,11 +36,4 @@ def place_of(training: Training) -> Iterator[tuple[Place, Path | None]]:
 
     on_cpu = training.device == "cpu"
     seen = 0 if on_cpu else len(tf.config.list_physical_devices("GPU"))
-    yield ThisMachine(gpus_of_this_machine(seen), _cores()), None
-
-
-def _cores() -> int:
-    """Returns how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # on Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    yield ThisMachine(gpus_of_this_machine(seen), usable_cores()), None

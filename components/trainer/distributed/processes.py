@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 import components
 from components.errors import TrainingError
 from components.node.progress import PROGRESS_FILE
+from components.node.this_machine import free_ports
 from components.trainer.distributed.order import Order
 
 MODULE = "components.trainer.distributed.worker"  # the main of a worker's process
@@ -175,24 +175,12 @@ class ThisMachine:
             )
 
         threads = max(1, self._cores // count)
+        ports = free_ports(count, _LOOPBACK)
         gpus: Sequence[str | None] = self.gpus or [None] * count
         return [
             LocalWorker(number, port, gpu, threads)
-            for number, (port, gpu) in enumerate(zip(free_ports(count), gpus, strict=False), 1)
+            for number, (port, gpu) in enumerate(zip(ports, gpus, strict=False), 1)
         ]
-
-
-def free_ports(count: int) -> list[int]:
-    """Returns ports of this machine that nobody listens at now.
-
-    Another process can take one before the worker does. Then the attempt fails, and the next one
-    asks again.
-    """
-    with ExitStack() as opened:
-        sockets = [opened.enter_context(socket.socket()) for _ in range(count)]
-        for held in sockets:
-            held.bind((_LOOPBACK, 0))
-        return [held.getsockname()[1] for held in sockets]
 
 
 def gpus_of_this_machine(seen: int) -> list[str]:

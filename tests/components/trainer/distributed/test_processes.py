@@ -12,7 +12,6 @@ import pytest
 from components.errors import TrainingError
 from components.trainer.distributed.processes import (
     ThisMachine,
-    free_ports,
     gpus_of_this_machine,
     worker_command,
     worker_environment,
@@ -58,10 +57,6 @@ def test_gpus_that_the_process_may_use_keep_their_names(monkeypatch: pytest.Monk
     assert gpus_of_this_machine(2) == ["GPU-8a", "3"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert gpus_of_this_machine(0) == []
-
-
-def test_ports_differ() -> None:
-    assert len({*free_ports(5)}) == 5
 
 
 def test_a_worker_prints_into_its_log_and_is_stopped(tmp_path: Path) -> None:
