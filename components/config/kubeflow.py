@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
@@ -248,6 +249,10 @@ class Kubeflow(Section):
         variables = [name for secret in self.secrets for name in secret.variables.values()]
         _refuse_duplicates("secrets", "variable", variables)
         return self
+
+    def is_on_volume(self, path: str) -> bool:
+        """Returns whether a path of the containers is on one of the volumes."""
+        return any(PurePosixPath(path).is_relative_to(volume.path) for volume in self.volumes)
 
     def resources(self, node: str) -> Resources:
         """Returns what a node's container gets.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from components.config.beam import is_endpoint, split_endpoint
@@ -72,9 +71,7 @@ def _unreachable(beam: Beam) -> Iterator[str]:
 
 
 def _root_is_shared(kubeflow: Kubeflow) -> bool:
-    root = PurePosixPath(kubeflow.root)
-    mounted = any(root.is_relative_to(volume.path) for volume in kubeflow.volumes)
-    return mounted and kubeflow.storage is None
+    return kubeflow.is_on_volume(kubeflow.root) and kubeflow.storage is None
 
 
 def _not_shared(kubeflow: Kubeflow) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from components.command.suggest import did_you_mean
@@ -128,7 +127,7 @@ def _check_worker_folder(config: Config, folder: str, *, mounts_volumes: bool) -
 
     kubeflow = config.kubeflow
     for what, path in (("a folder", folder), ("kubeflow.root, where examples are,", kubeflow.root)):
-        if any(PurePosixPath(path).is_relative_to(volume.path) for volume in kubeflow.volumes):
+        if kubeflow.is_on_volume(path):
             continue
         storage = f"; {kubeflow.storage} is none" if kubeflow.storage else ""
         raise ConfigError(
