@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -19,8 +18,7 @@ from components.config import load_config
 from pipeline.cli.main import app
 from pipeline.kubeflow.engine import CLIENT
 from tests.maven import jar
-from tests.serving.manifests.conftest import Objects
-from tests.serving.manifests.kubectl import find_kubectl
+from tests.serving.manifests.kubectl import Objects, find_kubectl, rendered
 from tests.serving.manifests.test_rendered import RELEASES
 
 ROOT = Path(__file__).parents[2]
@@ -39,14 +37,7 @@ LABELS = {
 @pytest.fixture(scope="module")
 def objects(request: pytest.FixtureRequest) -> Objects:
     kubectl = find_kubectl(request.config.cache.mkdir("kubectl"))
-    done = subprocess.run(
-        [kubectl, "kustomize", EXAMPLE], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return {
-        f"{item['kind']}/{item['metadata']['name']}": item
-        for item in yaml.safe_load_all(done.stdout)
-    }
+    return rendered(kubectl, EXAMPLE)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,15 +10,13 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
 from kubeflow_trainer_api import models
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from components.trainer.distributed.agent import Endpoint, parse_address
 from pipeline.cli.main import app
-from tests.serving.manifests.conftest import Objects
-from tests.serving.manifests.kubectl import find_kubectl
+from tests.serving.manifests.kubectl import Objects, find_kubectl, rendered
 from tests.serving.manifests.test_rendered import RELEASES
 
 TRAINING = Path(__file__).parents[2] / "configs" / "training"
@@ -34,13 +31,7 @@ def render(request: pytest.FixtureRequest) -> Callable[[str], Objects]:
     kubectl = find_kubectl(request.config.cache.mkdir("kubectl"))
 
     def run(overlay: str) -> Objects:
-        command = [kubectl, "kustomize", TRAINING / "overlays" / overlay]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
-        return {
-            f"{item['kind']}/{item['metadata']['name']}": item
-            for item in yaml.safe_load_all(done.stdout)
-        }
+        return rendered(kubectl, TRAINING / "overlays" / overlay)
 
     return run
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import functools
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from tests.serving.manifests.kubectl import find_kubectl
+from tests.serving.manifests.kubectl import Objects, find_kubectl, rendered
 
 SERVING = Path(__file__).parents[3] / "configs" / "serving"
-Objects = dict[str, dict[str, Any]]  # by kind and name, such as Service/mastery-serving
 
 
 @pytest.fixture(scope="session")
@@ -38,13 +34,7 @@ def render(
             f"[{components}]",
         )
         _replace(folder / "base" / "kustomization.yaml", "name=sample", f"name={model}")
-        command = [kubectl, "kustomize", folder / "overlays" / overlay]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
-        return {
-            f"{item['kind']}/{item['metadata']['name']}": item
-            for item in yaml.safe_load_all(done.stdout)
-        }
+        return rendered(kubectl, folder / "overlays" / overlay)
 
     return run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -10,13 +9,11 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from pipeline.cli.main import app
 from serving.answers.settings import load_settings
-from tests.serving.manifests.conftest import Objects
-from tests.serving.manifests.kubectl import find_kubectl
+from tests.serving.manifests.kubectl import Objects, find_kubectl, rendered
 from tests.serving.manifests.test_rendered import RELEASES
 
 EXAMPLE = Path(__file__).parents[3] / "configs" / "answers" / "overlays" / "example"
@@ -30,14 +27,7 @@ WORKLOADS = {
 @pytest.fixture(scope="module")
 def objects(request: pytest.FixtureRequest) -> Objects:
     kubectl = find_kubectl(request.config.cache.mkdir("kubectl"))
-    done = subprocess.run(
-        [kubectl, "kustomize", EXAMPLE], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return {
-        f"{item['kind']}/{item['metadata']['name']}": item
-        for item in yaml.safe_load_all(done.stdout)
-    }
+    return rendered(kubectl, EXAMPLE)
 
 
 def template(objects: Objects, name: str) -> dict[str, Any]:

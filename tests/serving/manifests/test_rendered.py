@@ -13,7 +13,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.serving.manifests.conftest import Objects
+from tests.serving.manifests.kubectl import Objects
 
 # The oldest release with sidecars by default (and unhealthyPodEvictionPolicy), and the newest one
 # whose schemas are known here.
