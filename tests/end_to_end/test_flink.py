@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import re
 import signal
 import sqlite3
 import subprocess
@@ -18,6 +17,7 @@ import pytest
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 
 from tests import flink
+from tests.beam_pool import start_pool
 from tests.end_to_end.conftest import COMMAND, Mastery, environment
 
 pytestmark = pytest.mark.slow
@@ -37,21 +37,12 @@ def cluster(
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """SDK workers for all TaskManagers of this machine; what to set `beam.sdk_workers` to."""
-    log = tmp_path_factory.mktemp("workers") / "log.txt"
-    with log.open("wb") as errors:
-        pool = subprocess.Popen(
-            [*COMMAND, "beam-workers", "--port", "0"],
-            stdout=subprocess.PIPE, stderr=errors, text=True, env=environment(), cwd="/",
-        )  # fmt: skip
-    assert pool.stdout is not None
-    line = pool.stdout.readline()
-    found = re.search(r" at (\S+:\d+);", line)
-    assert found, line + log.read_text()
-    yield found[1]
+    pool = start_pool(tmp_path_factory.mktemp("workers"))
+    yield pool.address
 
-    pool.terminate()
-    pool.communicate(timeout=60)
-    assert pool.returncode == 0, log.read_text()
+    pool.process.terminate()
+    pool.process.communicate(timeout=60)
+    assert pool.process.returncode == 0, pool.log.read_text()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 from components.errors import MasteryError
 from components.node.this_machine import IS_LINUX
 from pipeline.beam_workers import _Pool
+from tests.beam_pool import start_pool
 from tests.end_to_end.conftest import COMMAND, environment
 from tests.ports import free_port
 
@@ -43,17 +43,8 @@ with beam.Pipeline(argv=[
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    log = tmp_path_factory.mktemp("pool") / "log.txt"
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            [*COMMAND, "beam-workers", "--port", "0"],
-            stdout=subprocess.PIPE, stderr=errors, text=True, env=environment(), cwd="/",
-        )  # fmt: skip
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    found = re.search(r"at (127\.0\.0\.1:\d+);", line)
-    assert found, line + log.read_text()
-    yield process, found[1]
+    process, address, _ = start_pool(tmp_path_factory.mktemp("pool"))
+    yield process, address
     process.kill()
     process.communicate()
 
