@@ -147,8 +147,9 @@ def beside_workers(training: Training) -> Devices:
 
 
 def _device_names(kind: str) -> list[str]:
-    # Not of the logical devices: listing them makes TensorFlow take the memory of all GPUs.
-    count = len(tf.config.list_physical_devices(kind))
+    # `list_logical_devices` would make TensorFlow take the memory of all GPUs.
+    devices = tf.config.get_visible_devices(kind)
+    count = sum(len(tf.config.get_logical_device_configuration(it) or [it]) for it in devices)
     return [f"/device:{kind}:{index}" for index in range(count)]
 
 

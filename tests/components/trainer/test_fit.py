@@ -149,6 +149,8 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     details = {"device_name": "NVIDIA A10"}
     monkeypatch.setattr(tf.config, "list_logical_devices", logical)
     monkeypatch.setattr(tf.config, "list_physical_devices", logical)
+    monkeypatch.setattr(tf.config, "get_visible_devices", logical)
+    monkeypatch.setattr(tf.config, "get_logical_device_configuration", lambda _: None)
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: details)
 
 
