@@ -13,14 +13,16 @@ class Simulation(Contract):
     """A simulated log.
 
     Attributes:
-        learners: number of learners.
+        learners: number of learners; of each week, if there are weeks.
         seed: seed of the random numbers.
         table_format: `parquet`, `csv` or `jsonl`.
         code: fingerprint of the simulator's code.
         bias: the bias that was planted; None without one.
+        weeks: number of deliveries, each in a folder of its own; None: one log, in this folder.
+        changes: changes of course, as KIND:WEEK.
         events: rows of events.
         classes: rows of outcomes per class.
-        sizes: bytes of each file.
+        sizes: bytes of each file, by its path in the folder.
     """
 
     FILE: ClassVar[str] = "simulation.json"
@@ -30,6 +32,8 @@ class Simulation(Contract):
     table_format: str
     code: str
     bias: str | None = None
+    weeks: int | None = None
+    changes: tuple[str, ...] = ()
     events: int
     classes: dict[str, int]
     sizes: dict[str, int] = Field(alias="bytes")
@@ -45,5 +49,5 @@ class Simulation(Contract):
 
     def is_made_like(self, other: Simulation) -> bool:
         """Returns whether both were made by the same code from the same arguments."""
-        made_with = {"learners", "seed", "table_format", "code", "bias"}
+        made_with = {"learners", "seed", "table_format", "code", "bias", "weeks", "changes"}
         return self.model_dump(include=made_with) == other.model_dump(include=made_with)
