@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
@@ -19,6 +20,7 @@ class Simulation(Contract):
         code: fingerprint of the simulator's code.
         bias: the bias that was planted; None without one.
         weeks: number of deliveries, each in a folder of its own; None: one log, in this folder.
+        first_day: of the first week.
         changes: changes of course, as KIND:WEEK.
         events: rows of events.
         classes: rows of outcomes per class.
@@ -33,6 +35,7 @@ class Simulation(Contract):
     code: str
     bias: str | None = None
     weeks: int | None = None
+    first_day: date | None = None
     changes: tuple[str, ...] = ()
     events: int
     classes: dict[str, int]
@@ -49,5 +52,14 @@ class Simulation(Contract):
 
     def is_made_like(self, other: Simulation) -> bool:
         """Returns whether both were made by the same code from the same arguments."""
-        made_with = {"learners", "seed", "table_format", "code", "bias", "weeks", "changes"}
+        made_with = {
+            "learners",
+            "seed",
+            "table_format",
+            "code",
+            "bias",
+            "weeks",
+            "first_day",
+            "changes",
+        }
         return self.model_dump(include=made_with) == other.model_dump(include=made_with)

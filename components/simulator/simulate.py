@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Protocol
 
@@ -36,7 +37,7 @@ from components.simulator.tables import (
     events_table,
     outcomes_table,
 )
-from components.simulator.weeks import draw_week, monday_of, require_weeks
+from components.simulator.weeks import FIRST_MONDAY, draw_week, monday_of, require_weeks
 
 TABLE_FORMATS = ("parquet", "csv", "jsonl")
 FORMATS = (*TABLE_FORMATS, *PLATFORMS)
@@ -97,6 +98,7 @@ def simulate(
     format: str = "parquet",  # noqa: A002 (the name of the option)
     bias: str | None = None,
     weeks: int | None = None,
+    first_day: date | None = None,
     changes: Sequence[str] = (),
     overwrite: bool = False,
     on_progress: Callable[[int], None] | None = None,
@@ -120,6 +122,7 @@ def simulate(
         bias: a bias against one group to plant, see `components.simulator.bias`.
         weeks: that many deliveries instead of one log, each in a folder named by its Monday and
             with `learners` new learners, see `components.simulator.weeks`.
+        first_day: of the first week; default: `components.simulator.weeks.FIRST_MONDAY`.
         changes: of course, such as `relation:20`, see `components.simulator.changes`.
         overwrite: replace another log in `out` instead of refusing.
         on_progress: called after each chunk with the number of learners so far.
@@ -133,10 +136,9 @@ def simulate(
         raise MasteryError(f"Expected one of the formats {', '.join(FORMATS)}, found {format!r}.")
     if weeks is not None:
         require_weeks(weeks, learners)
-    elif changes:
-        raise MasteryError(
-            "--change: expected --weeks with it: a change of course begins in a week."
-        )
+    elif changes or first_day:
+        option = "--change" if changes else "--first-day"
+        raise MasteryError(f"{option}: expected --weeks with it: it is about a log week by week.")
     if weeks is not None and format not in TABLE_FORMATS:
         raise MasteryError(
             f"--weeks: expected one of the formats {', '.join(TABLE_FORMATS)}, found {format!r}."
@@ -150,6 +152,7 @@ def simulate(
         code=code_fingerprint(__name__, *writers),
         bias=bias,
         weeks=weeks,
+        first_day=(first_day or FIRST_MONDAY) if weeks else None,
         changes=tuple(map(str, read_changes(changes, weeks or 0))),
         events=0,
         classes={},
@@ -215,7 +218,8 @@ def _folders(request: Simulation) -> Iterator[tuple[str, Iterator[tuple[pa.Table
         yield ".", _chunks(request)
         return
     for week in range(1, request.weeks + 1):
-        yield monday_of(week).isoformat(), _chunks_of_week(request, week)
+        monday = monday_of(week, request.first_day or FIRST_MONDAY)
+        yield monday.isoformat(), _chunks_of_week(request, week)
 
 
 def _chunks(request: Simulation) -> Iterator[tuple[pa.Table, pa.Table]]:
@@ -230,7 +234,8 @@ def _chunks(request: Simulation) -> Iterator[tuple[pa.Table, pa.Table]]:
 
 def _chunks_of_week(request: Simulation, week: int) -> Iterator[tuple[pa.Table, pa.Table]]:
     changes = read_changes(request.changes, request.weeks or 0)
-    for part in draw_week(request.seed, week, request.learners, changes, request.bias):
+    first_day = request.first_day or FIRST_MONDAY
+    for part in draw_week(request.seed, week, request.learners, changes, request.bias, first_day):
         yield part.events(), part.outcomes()
 
 

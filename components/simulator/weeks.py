@@ -49,11 +49,6 @@ class Delivery:
     sequences: Sequences
     teaching: Teaching
 
-    @property
-    def monday(self) -> date:
-        """The first day of the week, in UTC: the date of its span."""
-        return monday_of(self.week)
-
     def events(self) -> pa.Table:
         """Returns the rows of events."""
         return events_table(self.sequences, catalogue=self.teaching.catalogue)
@@ -63,13 +58,13 @@ class Delivery:
         return outcomes_table(self.sequences, catalogue=self.teaching.catalogue)
 
 
-def monday_of(week: int) -> date:
-    """Returns the first day of a week; the first week is 1.
+def monday_of(week: int, first_day: date = FIRST_MONDAY) -> date:
+    """Returns the first day of a week; that of week 1 is `first_day`.
 
     >>> monday_of(2).isoformat()
     '2026-01-12'
     """
-    return FIRST_MONDAY + timedelta(weeks=week - 1)
+    return first_day + timedelta(weeks=week - 1)
 
 
 def require_weeks(weeks: int, learners: int) -> None:
@@ -93,6 +88,7 @@ def draw_week(
     learners: int,
     changes: Sequence[Change] = (),
     bias: str | None = None,
+    first_day: date = FIRST_MONDAY,
 ) -> Iterator[Delivery]:
     """Draws the learners whose courses end in a week, part by part.
 
@@ -109,6 +105,7 @@ def draw_week(
         learners: how many are new in this week.
         changes: of course.
         bias: see `components.simulator.bias`.
+        first_day: of week 1; it begins at midnight in UTC.
 
     Yields:
         At most `MOST_OF_CHUNK` learners at a time.
@@ -122,7 +119,7 @@ def draw_week(
         job_level = drawn.attributes["job_level"][_first_rows(drawn)]
         come = admitted(job_level, count, kinds, [seed, chunk, _INTAKE])
         chosen = _rows_of(drawn, come + drawn.learner[0])
-        yield Delivery(week, _moved(chosen, seed, chunk, week), teaching)
+        yield Delivery(week, _moved(chosen, seed, chunk, monday_of(week, first_day)), teaching)
 
 
 def _first_rows(sequences: Sequences) -> Integers:
@@ -143,12 +140,12 @@ def _rows_of(sequences: Sequences, learners: Integers) -> Sequences:
     return Sequences(attributes=attributes, **values)
 
 
-def _moved(sequences: Sequences, seed: int, chunk: int, week: int) -> Sequences:
+def _moved(sequences: Sequences, seed: int, chunk: int, monday: date) -> Sequences:
     """Returns the sequences with each `as_of` somewhere in the week, without what comes after it.
 
     Whole sequences are moved, so that what lies between two events stays.
     """
-    start = (np.datetime64(monday_of(week), "s") - model.FIRST_DAY) / np.timedelta64(1, "s")
+    start = (np.datetime64(monday, "s") - model.FIRST_DAY) / np.timedelta64(1, "s")
     chance = np.random.default_rng([seed, chunk, _PLACES]).random(len(sequences.as_of))
     moved = np.floor(start + chance * WEEK - sequences.as_of)
     moved = np.where(sequences.as_of + moved < start, moved + 1, moved)

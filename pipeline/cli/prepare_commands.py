@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,6 +98,15 @@ def simulate(
             help="Write N weekly deliveries, each with new learners, in folders by date.",
         ),
     ] = None,
+    first_day: Annotated[
+        datetime | None,
+        typer.Option(
+            "--first-day",
+            metavar="DATE",
+            formats=["%Y-%m-%d"],
+            help="Of the first week; default: 2026-01-05, a Monday.",
+        ),
+    ] = None,
     change: Annotated[
         list[str] | None,
         typer.Option(
@@ -122,7 +132,7 @@ def simulate(
 
     log = write_log(
         learners, seed, out, format=format_, overwrite=overwrite, bias=bias, weeks=weeks,
-        changes=change or (),
+        first_day=None if first_day is None else first_day.date(), changes=change or (),
     )  # fmt: skip
     print(log.describe())
     if explain:

@@ -81,6 +81,14 @@ def test_outcomes_are_of_the_week_and_see_only_what_came_before(log: Path) -> No
         assert 0 < joined.filter(pl.col("time") > pl.col("as_of")).height < 0.2 * joined.height
 
 
+def test_the_first_day_moves_all_weeks(log: Path, tmp_path: Path) -> None:
+    simulate(LEARNERS, 5, tmp_path, weeks=2, first_day=date(2025, 3, 3))
+    moved = pl.read_parquet(tmp_path / "2025-03-10" / "events.parquet")
+    there = read(log, 2, "events")
+    apart = pl.lit(date(2026, 1, 12) - date(2025, 3, 10))
+    assert moved.with_columns(pl.col("time") + apart).equals(there)
+
+
 def test_no_learner_comes_twice(log: Path) -> None:
     seen = [set(read(log, week, "outcomes")["learner_id"]) for week in range(1, WEEKS + 1)]
     assert [len(learners) for learners in seen] == [LEARNERS] * WEEKS
@@ -139,6 +147,7 @@ def test_deliveries_are_written_as_text_too(tmp_path: Path) -> None:
     [
         ({"weeks": 0}, "--weeks: expected one week or more, found 0"),
         ({"changes": ["intake:2"]}, "--change: expected --weeks with it"),
+        ({"first_day": date(2025, 1, 6)}, "--first-day: expected --weeks with it"),
         ({"weeks": 2, "format": "xapi"}, "--weeks: expected one of the formats parquet, csv"),
         ({"weeks": 2, "changes": ["intake:3"]}, "expected a week from 1 to 2, found 3"),
         ({"weeks": 2, "learners": 200_001}, "expected at most 200,000 new ones"),
