@@ -31,7 +31,6 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import yaml
@@ -147,7 +146,8 @@ class Platform:
 
         if week == SCRAMBLED:
             lived.scrambled_f1, *_ = self._measure(lived)
-            self._train(lived, "quality", "run", "--span", "newest")
+            if lived.scrambled_f1 < POOR:
+                self._train(lived, "quality", "run", "--span", "newest")
             self.deliver(week)
         _mastery(
             "answers", "outcomes", "--db", self._database, "--config", str(self._config),
