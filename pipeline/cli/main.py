@@ -27,6 +27,7 @@ COMMANDS = {
     "fetch": "fetch_commands:fetch",
     "init": "init_commands:init",
     "check-log": "prepare_commands:check_log",
+    "spans": "spans_commands:spans",
     "convert": "convert_commands:convert",
     "formats list": "formats_commands:list_",
     "formats show": "formats_commands:show",
@@ -102,7 +103,8 @@ GROUPS = {
 }
 PANELS = {
     "Prepare": (
-        "doctor", "simulate", "formats", "fetch", "init", "check-log", "convert", "audit", "schema",
+        "doctor", "simulate", "formats", "fetch", "init", "check-log", "spans", "convert", "audit",
+        "schema",
     ),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
