@@ -33,6 +33,7 @@ from components.config.section import Address, InputName, KeyedError, Section
 from components.config.summaries import require_summary
 from components.config.training import Feature, Model, Prior, Steps, Training
 from components.config.uncertainty import Explain, Uncertainty
+from components.config.watch import Watch
 from components.contracts.names import (
     AS_OF,
     DERIVED_STEPS,
@@ -45,7 +46,8 @@ from components.contracts.names import (
 )
 
 Keys = tuple[str | int, ...]  # the way from the file's top to a value
-_RUNNER_SECTIONS = ("ci", "kubeflow", "notify")  # where nodes run and who is notified
+# Where nodes run, who is notified, and what is watched afterwards.
+_RUNNER_SECTIONS = ("ci", "kubeflow", "notify", "watch")
 
 
 class Config(Section):
@@ -96,6 +98,9 @@ class Config(Section):
     )
     beam: Beam = Field(default_factory=Beam, description="how the data nodes run")
     notify: Notify = Field(default_factory=Notify, description="who is notified of how a run ended")
+    watch: Watch = Field(
+        default_factory=Watch, description="what `mastery watch` expects of a model in service"
+    )
     kubeflow: Kubeflow = Field(
         default_factory=Kubeflow, description="how it runs on Kubeflow Pipelines"
     )

@@ -38,6 +38,7 @@ COMMANDS = {
     "report": "run_commands:report",
     "evaluate": "run_commands:evaluate",
     "drift": "watch_commands:drift",
+    "watch": "watching_commands:watch",
     "training-worker": "training_commands:training_worker",
     "cross-validate": "validate_commands:cross_validate",
     "ci": "run_commands:ci",
@@ -108,7 +109,7 @@ PANELS = {
         "training-worker", "beam-workers",
     ),
     "Serve": ("models", "serve", "predict"),
-    "Watch": ("drift",),
+    "Watch": ("watch", "drift"),
     "Reach people": (
         "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log", "demo",
     ),
