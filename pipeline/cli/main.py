@@ -38,6 +38,7 @@ COMMANDS = {
     "report": "run_commands:report",
     "evaluate": "run_commands:evaluate",
     "drift": "watch_commands:drift",
+    "watch": "watching_commands:watch",
     "training-worker": "training_commands:training_worker",
     "retrain": "retrain_commands:retrain",
     "backtest": "retrain_commands:backtest",
@@ -111,7 +112,7 @@ PANELS = {
         "notify", "kubeflow", "training-worker", "beam-workers",
     ),
     "Serve": ("models", "serve", "predict"),
-    "Watch": ("drift",),
+    "Watch": ("watch", "drift"),
     "Reach people": (
         "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log", "demo",
     ),
