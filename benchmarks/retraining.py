@@ -28,7 +28,8 @@ from components.command.console import PlainConsole
 from components.config import Config, load_config
 from components.contracts.names import AS_OF, PREDICTED_CLASS
 from components.simulator.weeks import FIRST_MONDAY
-from pipeline.retrain.retrain import VersionInService, retraining_config
+from pipeline.retrain.causes import VersionInService
+from pipeline.retrain.retrain import retraining_config
 from pipeline.run.local import run_pipeline
 
 WEEKS = 10

@@ -25,7 +25,8 @@ from components.event_log.spans import choose_spans
 from components.files.atomic import write_text
 from pipeline.backtest.render import MARKDOWN, render_markdown
 from pipeline.layout import Layout, check_root
-from pipeline.retrain.retrain import VersionInService, retraining_config
+from pipeline.retrain.causes import VersionInService
+from pipeline.retrain.retrain import retraining_config
 from pipeline.run.prepare import lock_root
 from pipeline.run.series import run_one, seconds_of
 

@@ -17,11 +17,12 @@ from pipeline.cli.options import (
     RootOption,
     SetOption,
     fetch_new,
+    parse_moment,
     pushed_to,
 )
 
 if TYPE_CHECKING:
-    from pipeline.retrain.retrain import VersionInService
+    from pipeline.retrain.causes import VersionInService
 
 
 def retrain(
@@ -31,6 +32,12 @@ def retrain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done, and why.")
     ] = False,
+    now: Annotated[
+        str | None,
+        typer.Option(
+            "--now", metavar="TIME", help="As if it were this time, e.g. 2026-03-02T06:00Z."
+        ),
+    ] = None,
     offline: OfflineOption = False,
     json_: JsonOption = False,
 ) -> None:
@@ -61,7 +68,7 @@ def retrain(
             if not offline:
                 fetch_new(loaded)
             version = version_in_service(pushed_to(config, set_, root), copies)
-            decision = decide(loaded, root, version)
+            decision = decide(loaded, root, version, now=parse_moment("--now", now))
             console.print(describe(decision), soft_wrap=True)
             record = None
             if decision.train and not dry_run:
@@ -129,29 +136,24 @@ def backtest(
 
 
 def version_in_service(models: str, copies: ExitStack) -> VersionInService | None:
-    """Returns the version that answers now; None if there is none, or it was taken out of service.
-
-    It is the one with the label stable, or the newest one where none was ever promoted, as the
-    server has it.
+    """Returns the version that answers now; None before the first one.
 
     Args:
         models: the serving folder, a path or URL.
         copies: keeps the copy of a version in an object store.
 
     Raises:
+        StoppedError: the model was taken out of service.
         MasteryError: the folder cannot be read.
     """
-    from pipeline.retrain.retrain import VersionInService
-    from serving.models.changes import current_state
+    from pipeline.retrain.causes import VersionInService
+    from serving.models.in_service import number_in_service, open_in_service
     from serving.models.stores import open_storage
 
     if "://" not in models and not Path(models).is_dir():
         return None
     storage = open_storage(models)
-    state, _ = current_state(storage)
-    number = state.stable
-    if number is None and state.out_of_service is None:
-        number = max(storage.servable(), default=None)
-    if number is None or number not in storage.servable():
+    if not storage.servable():
         return None
-    return VersionInService(number, copies.enter_context(storage.local_copy(number)))
+    number = number_in_service(storage)
+    return VersionInService(number, copies.enter_context(open_in_service(storage, number)))

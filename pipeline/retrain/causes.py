@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from components.config.spans import describe_spans
 from components.contracts.provenance import DataProvenance
+from components.contracts.watch_report import WatchReport
+from components.errors import MasteryError
 from components.event_log.fingerprint import fingerprint_of
 from components.event_log.log_spec import LogSpec
 from components.event_log.problems import raise_if_any
 from components.event_log.replay import REPLAYED
 from components.event_log.sources import find_files
 from components.event_log.spans import choose_spans
+from pipeline.layout import Layout
 from pipeline.run.record import read_records
 
 if TYPE_CHECKING:
@@ -21,6 +24,19 @@ if TYPE_CHECKING:
     from components.contracts.run_record import RunRecord
     from components.event_log.sources import Listing
     from components.event_log.spans import ChosenSpans
+
+
+@dataclass(frozen=True)
+class VersionInService:
+    """The version that answers now.
+
+    Attributes:
+        number: its number.
+        folder: where its files are on this machine.
+    """
+
+    number: int
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -119,3 +135,35 @@ def _find(config: Config, chosen: ChosenSpans) -> dict[str, Listing]:
     }
     raise_if_any(problem for listing in found.values() for problem in listing.problems)
     return found
+
+
+def find_worse_quality(config: Config, root: Path, version: VersionInService) -> Cause:
+    """Returns whether `mastery watch` found the quality of the version in service too low.
+
+    Args:
+        config: names the pipeline.
+        root: the folder that `mastery watch` wrote `watch.json` into, with everything else.
+        version: in service now; a report from before it was says nothing about it.
+
+    Raises:
+        MasteryError: there is no report, or it did not measure quality.
+    """
+    folder = Layout(root, config.name).runs.parent
+    advice = "run `mastery watch --db ...` with the answers' database, which measures quality"
+    if not (folder / WatchReport.FILE).exists():
+        raise MasteryError(f"{folder / WatchReport.FILE}: expected a report, found none; {advice}.")
+    report = WatchReport.read(folder)
+    when = report.as_of[:16].replace("T", " ")
+    if version.number not in {item.version for item in report.versions}:
+        why = f"the last report of `mastery watch`, of {when}, is not of version {version.number}"
+        return Cause(calls=False, why=f"{why}; {advice}")
+    if report.quality is None:
+        raise MasteryError(
+            f"{folder / WatchReport.FILE}: expected the quality of answers, found none measured "
+            f"on {when}; {advice}."
+        )
+    found = [finding.text for finding in report.findings if finding.kind == "quality"]
+    if found:
+        texts = " ".join(found).removesuffix(".")
+        return Cause(calls=True, why=f"quality, as `mastery watch` found on {when}: {texts}")
+    return Cause(calls=False, why=f"quality is as expected by `mastery watch` of {when}")

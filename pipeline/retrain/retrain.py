@@ -7,9 +7,7 @@ So it is the same after a restart, and whoever makes it.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.config.outcomes import DerivedOutcomes
@@ -17,28 +15,23 @@ from components.config.spans import parse_span, span_kind
 from components.contracts.retraining import RetrainDecision
 from components.contracts.run_record import Retraining
 from pipeline.layout import Layout, check_root
-from pipeline.retrain.causes import Cause, find_drift, find_new_data
+from pipeline.retrain.causes import (
+    Cause,
+    VersionInService,
+    find_drift,
+    find_new_data,
+    find_worse_quality,
+)
 from pipeline.run.local import run_pipeline
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from components.command.console import PlainConsole
     from components.config.root import Config
     from components.contracts.run_record import RunRecord
 
 WEEK = timedelta(days=7)
-
-
-@dataclass(frozen=True)
-class VersionInService:
-    """The version that answers now.
-
-    Attributes:
-        number: its number.
-        folder: where its files are on this machine.
-    """
-
-    number: int
-    folder: Path
 
 
 def decide(
@@ -98,6 +91,8 @@ def _find_cause(
         return Cause(calls=True, why="no version is in service yet")
     if config.retrain.when == "schedule":
         return find_new_data(trained_on, root)
+    if config.retrain.when == "quality":
+        return find_worse_quality(config, root, version)
     return find_drift(config, root, version.folder)
 
 
