@@ -40,6 +40,13 @@ CONTENTS: dict[str, dict[str, Any]] = {
         "confidence": 0.99,
         "columns": [],
     },
+    "quality.json": {"as_of": "2026-03-02", "since": "2026-02-02", "assumes": "", "versions": []},
+    "watch.json": {
+        "name": "small",
+        "as_of": "2026-03-02",
+        "findings": [],
+        "log": {"max_age_days": 7},
+    },
     "history.json": {"epochs": [{"epoch": 1, "loss": 0.5}]},
     "log_summary.json": {
         **COUNTS,
