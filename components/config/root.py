@@ -28,6 +28,7 @@ from components.config.kubeflow import Kubeflow
 from components.config.outcomes import require_outcomes_fit
 from components.config.papers import Papers
 from components.config.reasons import Reasons, require_words_fit
+from components.config.retrain import Retrain
 from components.config.rollout import Rollout
 from components.config.runtime import Ci, Metadata, Notify, Push
 from components.config.section import Address, InputName, KeyedError, Section
@@ -46,8 +47,8 @@ from components.contracts.names import (
 )
 
 Keys = tuple[str | int, ...]  # the way from the file's top to a value
-# Where nodes run, who is notified, and what becomes of a version after its push.
-_RUNNER_SECTIONS = ("ci", "kubeflow", "notify", "rollout")
+# Where and when nodes run, who is notified, and what becomes of a version after its push.
+_RUNNER_SECTIONS = ("ci", "kubeflow", "notify", "retrain", "rollout")
 
 
 class Config(Section):
@@ -100,6 +101,9 @@ class Config(Section):
         default_factory=Rollout, description="how a new version takes over from the one in service"
     )
     beam: Beam = Field(default_factory=Beam, description="how the data nodes run")
+    retrain: Retrain = Field(
+        default_factory=Retrain, description="when it is trained again, and on what"
+    )
     notify: Notify = Field(default_factory=Notify, description="who is notified of how a run ended")
     kubeflow: Kubeflow = Field(
         default_factory=Kubeflow, description="how it runs on Kubeflow Pipelines"

@@ -37,6 +37,7 @@ COMMANDS = {
     "runs": "run_commands:runs",
     "report": "run_commands:report",
     "evaluate": "run_commands:evaluate",
+    "drift": "watch_commands:drift",
     "training-worker": "training_commands:training_worker",
     "cross-validate": "validate_commands:cross_validate",
     "ci": "run_commands:ci",
@@ -109,6 +110,7 @@ PANELS = {
         "training-worker", "beam-workers",
     ),
     "Serve": ("models", "serve", "predict"),
+    "Watch": ("drift",),
     "Reach people": (
         "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log", "demo",
     ),

@@ -42,6 +42,7 @@ class Notification(BaseModel):
         error: why it failed.
         report: path or URL of the report.
         pushed_version: path or URL of the pushed version, None if nothing was pushed.
+        retrained_because: why the model was trained again, where `mastery retrain` decided it.
         machine: where it ran.
     """
 
@@ -52,6 +53,7 @@ class Notification(BaseModel):
     error: str | None = None
     report: str | None = None
     pushed_version: str | None = None
+    retrained_because: str | None = None
     machine: str = socket.gethostname()
 
     @property
@@ -68,6 +70,7 @@ class Notification(BaseModel):
             return f"{self.title}\n{self.machine}"
 
         lines = [self.title]
+        lines += [f"Trained again: {self.retrained_because}"] if self.retrained_because else []
         lines += [_describe_gate(gate) for gate in self.gates_failed]
         if self.error:
             lines.append(shorten(self.error, _SHOWN_ERROR))
@@ -100,6 +103,7 @@ def notification_of(record: RunRecord) -> Notification:
         error=record.error,
         report=record.report,
         pushed_version=record.pushed_version if record.state == "passed" else None,
+        retrained_because=record.retraining.why if record.retraining else None,
     )
 
 

@@ -34,6 +34,12 @@ CONTENTS: dict[str, dict[str, Any]] = {
         "folds": [],
         "overall": {"examples": [], "metrics": {}},
     },
+    "drift.json": {
+        "name": "small",
+        **dict.fromkeys(("reference_learners", "learners", "outcomes", "draws"), 1),
+        "confidence": 0.99,
+        "columns": [],
+    },
     "history.json": {"epochs": [{"epoch": 1, "loss": 0.5}]},
     "log_summary.json": {
         **COUNTS,
