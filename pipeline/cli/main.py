@@ -62,6 +62,7 @@ COMMANDS = {
     "models replay": "governance_commands:replay",
     "models promote": "models_commands:promote",
     "models canary": "models_commands:canary",
+    "models rollout": "rollout_commands:rollout",
     "models kserve": "rollout_commands:kserve",
     "models rollback": "models_commands:rollback",
     "models prune": "models_commands:prune",
