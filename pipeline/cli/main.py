@@ -86,6 +86,7 @@ COMMANDS = {
     "alerts test": "alerts_commands:try_",
     "alerts run": "alerts_commands:run",
     "feedback export": "feedback_commands:export",
+    "effect": "effect_commands:effect",
 }
 GROUPS = {
     "formats": "List the formats of logs, or show how records of one become events.",
@@ -108,7 +109,8 @@ PANELS = {
     ),
     "Serve": ("models", "serve", "predict"),
     "Reach people": (
-        "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log", "demo",
+        "score", "answers", "alerts", "board", "feedback", "effect", "learner", "prediction-log",
+        "demo",
     ),
 }  # fmt: skip
 
