@@ -93,6 +93,7 @@ COMMANDS = {
     "alerts test": "alerts_commands:try_",
     "alerts run": "alerts_commands:run",
     "feedback export": "feedback_commands:export",
+    "effect": "effect_commands:effect",
 }
 GROUPS = {
     "formats": "List the formats of logs, or show how records of one become events.",
@@ -117,7 +118,8 @@ PANELS = {
     "Serve": ("models", "serve", "predict"),
     "Watch": ("watch", "drift"),
     "Reach people": (
-        "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log", "demo",
+        "score", "answers", "alerts", "board", "feedback", "effect", "learner", "prediction-log",
+        "demo",
     ),
 }  # fmt: skip
 
