@@ -28,30 +28,10 @@ settings.register_profile("mastery", deadline=None)  # a busy machine is no fail
 settings.load_profile("mastery")
 
 
-# Has every Python process that is started measure its coverage, too.
-COVERAGE_OF_PROCESSES = "COVERAGE_PROCESS_CONFIG"
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Starts with the files of slow tests, so that no process ends the suite alone.
-
-    Their coverage is not measured: that would make whole pipelines take twice as long.
-    """
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    for item in slow:
-        item.add_marker("no_cover")
-
-    paths = {item.path for item in slow}
-    items.sort(key=lambda item: item.path not in paths)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measures no coverage of processes that a slow test starts, as `no_cover` does of itself."""
-    with pytest.MonkeyPatch.context() as environment:
-        if item.get_closest_marker("slow"):
-            environment.delenv(COVERAGE_OF_PROCESSES, raising=False)
-        return (yield)
+    """Starts with the files of slow tests, so that no process ends the suite alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -59,6 +59,7 @@ COMMANDS = {
     "models replay": "governance_commands:replay",
     "models promote": "models_commands:promote",
     "models canary": "models_commands:canary",
+    "models kserve": "rollout_commands:kserve",
     "models rollback": "models_commands:rollback",
     "models prune": "models_commands:prune",
     "models log": "models_commands:log",

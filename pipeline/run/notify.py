@@ -43,6 +43,7 @@ class Notification(BaseModel):
         error: why it failed.
         report: path or URL of the report.
         pushed_version: path or URL of the pushed version, None if nothing was pushed.
+        retrained_because: why the model was trained again, where `mastery retrain` decided it.
         findings: what `mastery watch` found, a text each.
         machine: where it ran.
     """
@@ -54,6 +55,7 @@ class Notification(BaseModel):
     error: str | None = None
     report: str | None = None
     pushed_version: str | None = None
+    retrained_because: str | None = None
     findings: list[str] = []
     machine: str = socket.gethostname()
 
@@ -74,6 +76,7 @@ class Notification(BaseModel):
             return "\n".join([self.title, *(f"- {text}" for text in self.findings), self.machine])
 
         lines = [self.title]
+        lines += [f"Trained again: {self.retrained_because}"] if self.retrained_because else []
         lines += [_describe_gate(gate) for gate in self.gates_failed]
         if self.error:
             lines.append(shorten(self.error, _SHOWN_ERROR))
@@ -106,6 +109,7 @@ def notification_of(record: RunRecord) -> Notification:
         error=record.error,
         report=record.report,
         pushed_version=record.pushed_version if record.state == "passed" else None,
+        retrained_because=record.retraining.why if record.retraining else None,
     )
 
 

@@ -77,7 +77,7 @@ def load_settings(path: Path | None) -> AnswersSettings:
     return load_file(
         path,
         AnswersSettings,
-        paths=[("channels", "*", "path"), ("board", "models")],
+        paths=[("channels", "*", "path"), ("board", "models"), ("board", "watch")],
         example="alerts: {rules: []}",
         reference="docs/answers-configuration.md",
     )
