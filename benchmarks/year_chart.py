@@ -107,7 +107,7 @@ def _curve(lived: Sequence[Mapping[str, Any]], x: AxisScale, y: AxisScale) -> It
         if week["scrambled_f1"] is not None:
             left, top = x(week["week"]), y(week["scrambled_f1"])
             yield Markup('<circle class="wrong" cx="{}" cy="{}" r="5"/>').format(left, top)
-            yield _text(left - 10, top + 5, "labels scrambled", "small alert", "end")
+            yield _text(left, top - 12, "labels scrambled", "small alert", "middle")
 
 
 def _lanes(lived: Sequence[Mapping[str, Any]], x: AxisScale) -> Iterator[Markup]:
