@@ -35,6 +35,7 @@ from components.config.section import Address, InputName, KeyedError, Section
 from components.config.summaries import require_summary
 from components.config.training import Feature, Model, Prior, Steps, Training
 from components.config.uncertainty import Explain, Uncertainty
+from components.config.watch import Watch
 from components.contracts.names import (
     AS_OF,
     DERIVED_STEPS,
@@ -47,8 +48,9 @@ from components.contracts.names import (
 )
 
 Keys = tuple[str | int, ...]  # the way from the file's top to a value
-# Where and when nodes run, who is notified, and what becomes of a version after its push.
-_RUNNER_SECTIONS = ("ci", "kubeflow", "notify", "retrain", "rollout")
+# Where and when nodes run, who is notified, what becomes of a version after its push, and what is
+# watched then.
+_RUNNER_SECTIONS = ("ci", "kubeflow", "notify", "retrain", "rollout", "watch")
 
 
 class Config(Section):
@@ -105,6 +107,9 @@ class Config(Section):
         default_factory=Retrain, description="when it is trained again, and on what"
     )
     notify: Notify = Field(default_factory=Notify, description="who is notified of how a run ended")
+    watch: Watch = Field(
+        default_factory=Watch, description="what `mastery watch` expects of a model in service"
+    )
     kubeflow: Kubeflow = Field(
         default_factory=Kubeflow, description="how it runs on Kubeflow Pipelines"
     )
