@@ -48,7 +48,8 @@ from components.contracts.names import (
 )
 
 Keys = tuple[str | int, ...]  # the way from the file's top to a value
-# Where and when nodes run, who is notified, and what becomes of a version after its push.
+# Where and when nodes run, who is notified, what becomes of a version after its push, and what is
+# watched then.
 _RUNNER_SECTIONS = ("ci", "kubeflow", "notify", "retrain", "rollout", "watch")
 
 

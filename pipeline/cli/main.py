@@ -27,6 +27,7 @@ COMMANDS = {
     "fetch": "fetch_commands:fetch",
     "init": "init_commands:init",
     "check-log": "prepare_commands:check_log",
+    "spans": "spans_commands:spans",
     "convert": "convert_commands:convert",
     "formats list": "formats_commands:list_",
     "formats show": "formats_commands:show",
@@ -40,6 +41,8 @@ COMMANDS = {
     "drift": "watch_commands:drift",
     "watch": "watching_commands:watch",
     "training-worker": "training_commands:training_worker",
+    "retrain": "retrain_commands:retrain",
+    "backtest": "retrain_commands:backtest",
     "cross-validate": "validate_commands:cross_validate",
     "ci": "run_commands:ci",
     "notify": "run_commands:notify",
@@ -59,6 +62,7 @@ COMMANDS = {
     "models replay": "governance_commands:replay",
     "models promote": "models_commands:promote",
     "models canary": "models_commands:canary",
+    "models rollout": "rollout_commands:rollout",
     "models kserve": "rollout_commands:kserve",
     "models rollback": "models_commands:rollback",
     "models prune": "models_commands:prune",
@@ -89,6 +93,7 @@ COMMANDS = {
     "alerts test": "alerts_commands:try_",
     "alerts run": "alerts_commands:run",
     "feedback export": "feedback_commands:export",
+    "effect": "effect_commands:effect",
 }
 GROUPS = {
     "formats": "List the formats of logs, or show how records of one become events.",
@@ -103,16 +108,18 @@ GROUPS = {
 }
 PANELS = {
     "Prepare": (
-        "doctor", "simulate", "formats", "fetch", "init", "check-log", "convert", "audit", "schema",
+        "doctor", "simulate", "formats", "fetch", "init", "check-log", "spans", "convert", "audit",
+        "schema",
     ),
     "Train and judge": (
-        "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
-        "training-worker", "beam-workers",
+        "run", "runs", "report", "evaluate", "retrain", "backtest", "cross-validate", "ci",
+        "notify", "kubeflow", "training-worker", "beam-workers",
     ),
     "Serve": ("models", "serve", "predict"),
     "Watch": ("watch", "drift"),
     "Reach people": (
-        "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log", "demo",
+        "score", "answers", "alerts", "board", "feedback", "effect", "learner", "prediction-log",
+        "demo",
     ),
 }  # fmt: skip
 

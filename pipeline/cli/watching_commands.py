@@ -21,6 +21,7 @@ from pipeline.cli.options import (
     SetOption,
     fetch_new,
     open_folder,
+    parse_moment,
 )
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def watch(
     _expect_suffix(metrics)
     loaded = load_config(config, set_)
     channels = load_settings(answers).watch.to if answers else []
-    moment = _moment(now)
+    moment = parse_moment("--now", now)
     if not offline and not json_:
         fetch_new(loaded)
 
@@ -125,22 +126,6 @@ def _expect_suffix(metrics: Path | None) -> None:
             f"--metrics {metrics}: expected a path that ends in {_SUFFIX}: node_exporter reads no "
             "other files."
         )
-
-
-def _moment(text: str | None) -> datetime:
-    from datetime import UTC
-
-    from components.errors import MasteryError
-
-    if text is None:
-        return datetime.now(UTC)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise MasteryError(
-            f"--now: expected a time such as 2026-03-02T06:00Z, found {text!r}."
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _measure(

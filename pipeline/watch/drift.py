@@ -94,7 +94,7 @@ def measure_drift(
         confidence=drift.confidence_of(compared),
         draws=count,
         columns=drift.compare(compared, draws=count),
-        notes=_notes(old, new),
+        notes=_notes(allowed, old, new),
     )
 
 
@@ -265,10 +265,15 @@ def _answers(
     return LogSample(of.learners, {answer: column}, len(found))
 
 
-def _notes(old: LogSample, new: LogSample) -> list[str]:
+def _notes(allowed: Mapping[str, Threshold], old: LogSample, new: LogSample) -> list[str]:
     from components.evaluator.draws import MIN_LEARNERS
 
     notes = []
+    if not allowed:
+        notes.append(
+            "the schema has no drift_comparator for any column: nothing is judged; `mastery schema "
+            "infer` writes some"
+        )
     for whose, sample in (("the version's data", old), ("the new data", new)):
         if len(sample.learners) < MIN_LEARNERS:
             notes.append(

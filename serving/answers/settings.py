@@ -16,6 +16,7 @@ from components.config.reference import reference
 from components.config.section import KeyedError, Section
 from serving.answers.alert_settings import Alerts
 from serving.answers.delivery_settings import Channel, Delivery, Name
+from serving.answers.effect_settings import Effect
 from serving.board.settings import Board
 
 _INTRODUCTION = """# Answers: configuration reference
@@ -47,6 +48,9 @@ class AnswersSettings(Section):
         default_factory=WatchedBy, description="who is told what `mastery watch` finds"
     )
     board: Board = Field(default_factory=Board, description="the pages")
+    effect: Effect = Field(
+        default_factory=Effect, description="what calling changes: nobody is held out by default"
+    )
 
     @model_validator(mode="after")
     def _rules_name_channels(self) -> AnswersSettings:
@@ -65,6 +69,17 @@ class AnswersSettings(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _somebody_is_named(self) -> AnswersSettings:
+        told = [rule for rule in self.alerts.rules if not rule.must_tell]
+        if self.effect.hold_out and not told and self.effect.who is None:
+            raise KeyedError(
+                ["effect", "who"],
+                "expected a condition, or a rule of alerts without must_tell: of nobody else lots "
+                "are drawn; found neither",
+            )
+        return self
+
 
 def load_settings(path: Path | None) -> AnswersSettings:
     """Returns what a file says; all defaults without one.
@@ -77,7 +92,12 @@ def load_settings(path: Path | None) -> AnswersSettings:
     return load_file(
         path,
         AnswersSettings,
-        paths=[("channels", "*", "path"), ("board", "models"), ("board", "watch")],
+        paths=[
+            ("channels", "*", "path"),
+            ("board", "models"),
+            ("board", "watch"),
+            ("effect", "opt_out"),
+        ],
         example="alerts: {rules: []}",
         reference="docs/answers-configuration.md",
     )

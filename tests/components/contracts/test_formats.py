@@ -64,6 +64,13 @@ CONTENTS: dict[str, dict[str, Any]] = {
         "overall": {"examples": 1, "metrics": {}},
     },
     "release/release.json": {"name": "small", "version": 7},
+    "effect.json": {
+        "made_at": "2026-11-26T18:13:02Z",
+        "name": "small",
+        "is_share": True,
+        "hold_out": 0.1,
+        "verdict": "no_hold_out",
+    },
     "manifest.json": {"version": 7, "name": "small"},
     "metrics.json": {"task": "classification", "overall": {"examples": 1, "metrics": {}}},
     "nodes.json": {"nodes": [{"id": "Trainer", "state": "done"}]},
