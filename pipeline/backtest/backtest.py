@@ -133,7 +133,8 @@ def _run_span(
     """Returns what became of a span, and the version in service after it."""
     name, after = names
     root = folder / name
-    kept = f"{len(done)} spans are done and kept." if done else "No span is done yet."
+    several = "1 span is" if len(done) == 1 else f"{len(done)} spans are"
+    kept = f"{several} done and kept." if done else "No span is done yet."
     record = run_one(
         span_config(config, name, version),
         root,
