@@ -126,7 +126,7 @@ def retraining_config(config: Config, version: VersionInService | None) -> Confi
     if any(map(span_kind, [*config.data.events, *config.data.outcome_files])):
         until = parse_span(config.data.span).until  # a window may be in the past, for a backtest
         data["span"] = rules.window if until is None else _ending(rules.window, until)
-        data["replay"] = rules.replay if _tells_spans_apart(config) else 0.0
+        data["replay"] = rules.replay if tells_spans_apart(config) else 0.0
     if not rules.warm_start:
         training = {"warm_start": False, "start_from": None}
     elif version is not None:
@@ -143,7 +143,7 @@ def _ending(window: str, until: object) -> str:
     return str(parse_span(f"last:{parse_span(window).last} until {until}"))
 
 
-def _tells_spans_apart(config: Config) -> bool:
+def tells_spans_apart(config: Config) -> bool:
     """Returns whether what is asked about is delivered in spans, so that some of it is older."""
     derives = isinstance(config.data.outcomes, DerivedOutcomes)
     return all(map(span_kind, config.data.events if derives else config.data.outcome_files))
