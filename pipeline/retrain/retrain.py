@@ -173,12 +173,13 @@ def with_run(decision: RetrainDecision, record: RunRecord) -> RetrainDecision:
     return decision.model_copy(update=fields)
 
 
-def describe(decision: RetrainDecision) -> str:
+def describe(decision: RetrainDecision, *, dry_run: bool = False) -> str:
     """Returns the decision in one line."""
     if not decision.train:
-        return f"Not trained again: {decision.cause.why}."
+        return f"Not training again: {decision.cause.why}."
     window = parse_span(decision.window)
     spans = "the newest span" if window.last == 1 else f"the newest {window.last} spans"
     replay = f", {decision.replay * 100:.4g}% of older learners" if decision.replay else ""
     start = f", from version {decision.cause.version}" if decision.starts_from else ""
-    return f"Trained again on {spans}{replay}{start}: {decision.cause.why}."
+    verb = "Would train again" if dry_run else "Training again"
+    return f"{verb} on {spans}{replay}{start}: {decision.cause.why}."
