@@ -31,6 +31,7 @@ from components.config.reasons import Reasons, require_words_fit
 from components.config.runtime import Ci, Metadata, Notify, Push
 from components.config.section import Address, InputName, KeyedError, Section
 from components.config.summaries import require_summary
+from components.config.tracking import Tracking
 from components.config.training import Feature, Model, Prior, Steps, Training
 from components.config.uncertainty import Explain, Uncertainty
 from components.contracts.names import (
@@ -45,7 +46,7 @@ from components.contracts.names import (
 )
 
 Keys = tuple[str | int, ...]  # the way from the file's top to a value
-_RUNNER_SECTIONS = ("ci", "kubeflow", "notify")  # where nodes run and who is notified
+_RUNNER_SECTIONS = ("ci", "kubeflow", "notify", "tracking")  # where nodes run and who is notified
 
 
 class Config(Section):
@@ -96,6 +97,9 @@ class Config(Section):
     )
     beam: Beam = Field(default_factory=Beam, description="how the data nodes run")
     notify: Notify = Field(default_factory=Notify, description="who is notified of how a run ended")
+    tracking: Tracking = Field(
+        default_factory=Tracking, description="which servers are told how runs went"
+    )
     kubeflow: Kubeflow = Field(
         default_factory=Kubeflow, description="how it runs on Kubeflow Pipelines"
     )

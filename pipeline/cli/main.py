@@ -37,6 +37,8 @@ COMMANDS = {
     "runs": "run_commands:runs",
     "report": "run_commands:report",
     "evaluate": "run_commands:evaluate",
+    "tensorboard": "tracking_commands:tensorboard",
+    "tracking sync": "tracking_commands:sync",
     "training-worker": "training_commands:training_worker",
     "cross-validate": "validate_commands:cross_validate",
     "ci": "run_commands:ci",
@@ -90,6 +92,7 @@ COMMANDS = {
 GROUPS = {
     "formats": "List the formats of logs, or show how records of one become events.",
     "learner": "Show, hand over or erase what is kept of one learner.",
+    "tracking": "Tell servers of MLflow and OpenLineage how runs went.",
     "schema": "Write a first schema from a log, or compare a new log with it.",
     "kubeflow": "Run the pipeline on Kubeflow Pipelines.",
     "models": "List a model's versions, and decide which one is served.",
@@ -104,7 +107,7 @@ PANELS = {
     ),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
-        "training-worker", "beam-workers",
+        "tensorboard", "tracking", "training-worker", "beam-workers",
     ),
     "Serve": ("models", "serve", "predict"),
     "Reach people": (
