@@ -27,6 +27,7 @@ COMMANDS = {
     "fetch": "fetch_commands:fetch",
     "init": "init_commands:init",
     "check-log": "prepare_commands:check_log",
+    "spans": "spans_commands:spans",
     "convert": "convert_commands:convert",
     "formats list": "formats_commands:list_",
     "formats show": "formats_commands:show",
@@ -39,7 +40,11 @@ COMMANDS = {
     "evaluate": "run_commands:evaluate",
     "tensorboard": "tracking_commands:tensorboard",
     "tracking sync": "tracking_commands:sync",
+    "drift": "watch_commands:drift",
+    "watch": "watching_commands:watch",
     "training-worker": "training_commands:training_worker",
+    "retrain": "retrain_commands:retrain",
+    "backtest": "retrain_commands:backtest",
     "cross-validate": "validate_commands:cross_validate",
     "ci": "run_commands:ci",
     "notify": "run_commands:notify",
@@ -59,6 +64,8 @@ COMMANDS = {
     "models replay": "governance_commands:replay",
     "models promote": "models_commands:promote",
     "models canary": "models_commands:canary",
+    "models rollout": "rollout_commands:rollout",
+    "models kserve": "rollout_commands:kserve",
     "models rollback": "models_commands:rollback",
     "models prune": "models_commands:prune",
     "models log": "models_commands:log",
@@ -88,6 +95,7 @@ COMMANDS = {
     "alerts test": "alerts_commands:try_",
     "alerts run": "alerts_commands:run",
     "feedback export": "feedback_commands:export",
+    "effect": "effect_commands:effect",
 }
 GROUPS = {
     "formats": "List the formats of logs, or show how records of one become events.",
@@ -103,15 +111,20 @@ GROUPS = {
 }
 PANELS = {
     "Prepare": (
-        "doctor", "simulate", "formats", "fetch", "init", "check-log", "convert", "audit", "schema",
+        "doctor", "simulate", "formats", "fetch", "init", "check-log", "spans", "convert", "audit",
+        "schema",
     ),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
         "tensorboard", "tracking", "training-worker", "beam-workers",
+        "run", "runs", "report", "evaluate", "retrain", "backtest", "cross-validate", "ci",
+        "notify", "kubeflow", "training-worker", "beam-workers",
     ),
     "Serve": ("models", "serve", "predict"),
+    "Watch": ("watch", "drift"),
     "Reach people": (
-        "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log", "demo",
+        "score", "answers", "alerts", "board", "feedback", "effect", "learner", "prediction-log",
+        "demo",
     ),
 }  # fmt: skip
 
