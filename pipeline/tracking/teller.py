@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -158,7 +159,9 @@ def addresses_of(tracking: Tracking) -> dict[str, str]:
 
 def _is_away(error: Exception) -> bool:
     """Returns whether an error of MLflow's client is one of the connection, not an answer."""
-    return type(error).__name__ == "MlflowException" and "API request to" in str(error)
+    if type(error).__name__ != "MlflowException":
+        return False
+    return re.search(r"API request to .* failed with (exception|timeout)", str(error)) is not None
 
 
 def _explain(error: Exception) -> str:
