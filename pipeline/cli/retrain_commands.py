@@ -60,6 +60,7 @@ def retrain(
     from pipeline.run.display import print_summary
     from pipeline.run.ending import exit_code
     from pipeline.run.notify import Notification, notification_of, notify
+    from pipeline.tracking.tell import track_run
 
     loaded = load_config(config, set_)
     console = PlainConsole(stderr=json_)  # of JSON, standard output holds nothing else
@@ -80,6 +81,7 @@ def retrain(
     if record is not None:
         print_summary(record, console)
         notify(loaded.notify, notification_of(record))
+        track_run(loaded, root, record)
         decision = with_run(decision, record)
     if json_:
         print(decision.to_json(), end="")

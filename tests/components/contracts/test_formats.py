@@ -110,6 +110,7 @@ CONTENTS: dict[str, dict[str, Any]] = {
         "classes": {"low": 1},
         "bytes": {"events.parquet": 1},
     },
+    "tracking.json": {"told": {"mlflow": {"address": "https://mlflow", "state": "passed"}}},
     "verdict.json": {"anomalies": []},
 }
 
