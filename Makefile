@@ -59,7 +59,7 @@ docs: setup  ## Rewrite the references of both configuration files, and of the f
 	$(BIN)/python -m serving.answers.settings docs/answers-configuration.md
 
 lock: setup  ## Rewrite both lock files from pyproject.toml, keeping versions where possible.
-	$(COMPILE) --group dev --output-file requirements.lock
+	$(COMPILE) --group dev --extra notebook --output-file requirements.lock
 	$(COMPILE) --extra gpu --constraints requirements.lock --output-file requirements-gpu.lock \
 		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock | sort -u)
 	sed -i.old '/^$$/,$$d' requirements-gpu.lock && rm requirements-gpu.lock.old  # drops the list of packages left to requirements.lock

@@ -39,6 +39,7 @@ COMMANDS = {
     "evaluate": "run_commands:evaluate",
     "training-worker": "training_commands:training_worker",
     "cross-validate": "validate_commands:cross_validate",
+    "tune": "tuning_commands:tune",
     "ci": "run_commands:ci",
     "notify": "run_commands:notify",
     "beam-workers": "beam_commands:workers",
@@ -103,7 +104,7 @@ PANELS = {
         "doctor", "simulate", "formats", "fetch", "init", "check-log", "convert", "audit", "schema",
     ),
     "Train and judge": (
-        "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
+        "run", "runs", "report", "evaluate", "cross-validate", "tune", "ci", "notify", "kubeflow",
         "training-worker", "beam-workers",
     ),
     "Serve": ("models", "serve", "predict"),
