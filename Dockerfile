@@ -58,6 +58,21 @@ USER 1000:1000
 ENTRYPOINT ["mastery"]
 CMD ["--help"]
 
+# With `--target notebook` the image also has JupyterLab and the notebooks of docs/notebooks:
+#
+#   docker build --tag mastery-notebook --target notebook .
+#   docker run --rm --publish 127.0.0.1:8888:8888 mastery-notebook
+FROM builder AS jupyter
+RUN UV_NO_CACHE=1 python3 -m pipeline.environment.setup --no-dev --notebook
+
+FROM mastery AS notebook
+COPY --from=jupyter /app/.venv .venv
+COPY --chown=mastery docs/notebooks docs/notebooks
+ENV JUPYTER_PLATFORM_DIRS=1
+EXPOSE 8888
+ENTRYPOINT ["jupyter", "lab", "--ip=0.0.0.0", "--port=8888", "--no-browser"]
+CMD ["--ServerApp.root_dir=/app", "--LabApp.default_url=/lab/tree/docs/notebooks/explore-a-log.ipynb"]
+
 FROM mastery
 COPY --from=cuda /cuda /
 # The parts of the driver that NVIDIA's container runtime adds; `docker run --gpus` chooses the GPUs.

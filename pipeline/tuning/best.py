@@ -10,7 +10,7 @@ from typing import Any
 from components.config import load_config
 from components.config.edited_yaml import edit_yaml
 from components.config.load import absolute_paths
-from components.config.strict_yaml import read_text
+from components.config.strict_yaml import YamlError, read_text
 from components.errors import ConfigError
 from components.files.atomic import write_text
 from pipeline.tuning.space import settings_of
@@ -35,19 +35,21 @@ def write_best(
     """
     overrides = [*overrides]
     text = read_text(config)
-    best = edit_yaml(text, {tuple(key.split(".")): value for key, value in values.items()})
-    elsewhere = edit_yaml(best, absolute_paths(config))
-    write_text(folder / DIFF, unified_diff(text, best, config.name))
-    write_text(folder / YAML, elsewhere)
-
     tried = load_config(config, [*overrides, *settings_of(values)])
-    if load_config(folder / YAML, overrides) != tried:
-        (folder / DIFF).unlink()
-        (folder / YAML).unlink()
+    try:
+        best = edit_yaml(text, {tuple(key.split(".")): value for key, value in values.items()})
+        write_text(folder / YAML, edit_yaml(best, absolute_paths(config)))
+        is_same = load_config(folder / YAML, overrides) == tried
+    except (YamlError, ConfigError, KeyError):
+        is_same = False
+    if not is_same:
+        for name in (YAML, DIFF):
+            (folder / name).unlink(missing_ok=True)
         raise ConfigError(
             f"{config}: expected a file into which the best values can be written, found aliases "
             f"or merged keys in their place; write them yourself: {', '.join(settings_of(values))}."
         )
+    write_text(folder / DIFF, unified_diff(text, best, config.name))
 
 
 def unified_diff(before: str, after: str, name: str) -> str:

@@ -7,8 +7,17 @@
 ('high', 'prior')
 """
 
-from serving.client.answers import Answer, Explanation
+from serving.client.answers import Answer, Explanation, answers_table
 from serving.client.calls import PredictError, Retry, Target
 from serving.client.model_client import Client, connect
 
-__all__ = ["Answer", "Client", "Explanation", "PredictError", "Retry", "Target", "connect"]
+__all__ = [
+    "Answer",
+    "Client",
+    "Explanation",
+    "PredictError",
+    "Retry",
+    "Target",
+    "answers_table",
+    "connect",
+]
