@@ -66,8 +66,7 @@ lock: setup  ## Rewrite both lock files from pyproject.toml, keeping versions wh
 	sed -i.old '/^$$/,$$d' requirements-gpu.lock && rm requirements-gpu.lock.old  # drops the list of packages left to requirements.lock
 
 image:  ## Build the container image (IMAGE=mastery); GPU=1: for GPUs (mastery-gpu); NOTEBOOK=1: with JupyterLab (mastery-notebook).
-	docker build --tag $(IMAGE)$(if $(filter 1,$(GPU)),-gpu)$(if $(filter 1,$(NOTEBOOK)),-notebook --target notebook) \
-		$(if $(filter 1,$(GPU)),--build-arg GPU=1) .
+	docker build --tag $(IMAGE)$(if $(filter 1,$(GPU)),-gpu --build-arg GPU=1)$(if $(filter 1,$(NOTEBOOK)),-notebook --target notebook --build-arg NOTEBOOK=1) .
 
 clean:  ## Remove the sample log and the tools' caches; .venv and runs stay.
 	rm -rf sample build .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
