@@ -25,6 +25,7 @@ class Layout:
     root/<name>/serving/<version>/      pushed models
     root/<name>/cross-validation/       tables over folds, and below it a root for each fold
     root/<name>/tuning/                 the trials of a search, and the best configuration
+    root/<name>/backtest/<digest>/      a table over spans, and below it a root for each span
     ```
     """
 
@@ -74,6 +75,11 @@ class Layout:
     def tuning(self) -> Path:
         """The folder with the trials of a search for better settings."""
         return self.root / self.name / "tuning"
+
+    @property
+    def backtest(self) -> Path:
+        """The folder with the tables over spans of the past, one for each configuration."""
+        return self.root / self.name / "backtest"
 
     def serving(self, config: Config) -> Path:
         """The folder that TensorFlow Serving watches."""

@@ -89,8 +89,8 @@ class LeftOutList(Contract):
         return self.model_copy(update={"learners": kept})
 
 
-def read_left_out(path: str | None) -> LeftOutList | None:
-    """Returns the list that `data.left_out` names; None without one.
+def read_left_out(path: str | None, key: str = "data.left_out") -> LeftOutList | None:
+    """Returns the list that a key of the configuration names; None without one.
 
     Raises:
         ConfigError: the file is missing or is not such a list. A missing list is never an empty
@@ -102,6 +102,6 @@ def read_left_out(path: str | None) -> LeftOutList | None:
         return LeftOutList.read_file(Path(path))
     except ContractError as error:
         raise ConfigError(
-            f"data.left_out: expected the list of learners who are left out. {error} "
+            f"{key}: expected the list of learners who are left out. {error} "
             f"`mastery learner opt-out --list {path}` makes one, of nobody at first."
         ) from None

@@ -27,6 +27,7 @@ COMMANDS = {
     "fetch": "fetch_commands:fetch",
     "init": "init_commands:init",
     "check-log": "prepare_commands:check_log",
+    "spans": "spans_commands:spans",
     "convert": "convert_commands:convert",
     "formats list": "formats_commands:list_",
     "formats show": "formats_commands:show",
@@ -37,7 +38,11 @@ COMMANDS = {
     "runs": "run_commands:runs",
     "report": "run_commands:report",
     "evaluate": "run_commands:evaluate",
+    "drift": "watch_commands:drift",
+    "watch": "watching_commands:watch",
     "training-worker": "training_commands:training_worker",
+    "retrain": "retrain_commands:retrain",
+    "backtest": "retrain_commands:backtest",
     "cross-validate": "validate_commands:cross_validate",
     "tune": "tuning_commands:tune",
     "ci": "run_commands:ci",
@@ -58,6 +63,8 @@ COMMANDS = {
     "models replay": "governance_commands:replay",
     "models promote": "models_commands:promote",
     "models canary": "models_commands:canary",
+    "models rollout": "rollout_commands:rollout",
+    "models kserve": "rollout_commands:kserve",
     "models rollback": "models_commands:rollback",
     "models prune": "models_commands:prune",
     "models log": "models_commands:log",
@@ -87,6 +94,7 @@ COMMANDS = {
     "alerts test": "alerts_commands:try_",
     "alerts run": "alerts_commands:run",
     "feedback export": "feedback_commands:export",
+    "effect": "effect_commands:effect",
 }
 GROUPS = {
     "formats": "List the formats of logs, or show how records of one become events.",
@@ -101,15 +109,20 @@ GROUPS = {
 }
 PANELS = {
     "Prepare": (
-        "doctor", "simulate", "formats", "fetch", "init", "check-log", "convert", "audit", "schema",
+        "doctor", "simulate", "formats", "fetch", "init", "check-log", "spans", "convert", "audit",
+        "schema",
     ),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "tune", "ci", "notify", "kubeflow",
         "training-worker", "beam-workers",
+        "run", "runs", "report", "evaluate", "retrain", "backtest", "cross-validate", "ci",
+        "notify", "kubeflow", "training-worker", "beam-workers",
     ),
     "Serve": ("models", "serve", "predict"),
+    "Watch": ("watch", "drift"),
     "Reach people": (
-        "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log", "demo",
+        "score", "answers", "alerts", "board", "feedback", "effect", "learner", "prediction-log",
+        "demo",
     ),
 }  # fmt: skip
 

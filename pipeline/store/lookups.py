@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from pipeline.store.connection import MetadataError
 # Custom properties of a run's context.
 PLAN_FINGERPRINT = "plan_fingerprint"
 REPEATS = "repeats"  # the run that this one would have repeated, and therefore stopped
+RETRAINED_AT = "retrained_at"  # when `mastery retrain` decided on the run, ISO 8601
+RETRAINED_BECAUSE = "retrained_because"  # why
 
 # The output of each node that holds its results, and the file in that output.
 RESULT_FILES = {
@@ -114,6 +117,31 @@ class RunHistory:
         """Returns the run that a run without new data would have repeated."""
         run = self.run(run_id)
         return run.custom_properties[REPEATS].string_value or None if run else None
+
+    def retrainings(self, since: datetime, until: datetime) -> list[tuple[str, datetime]]:
+        """Returns the runs by `mastery retrain` whose Trainer was executed, oldest first.
+
+        A run that never got so far, was interrupted while it trained, or found its model in the
+        cache, has not trained again.
+
+        Args:
+            since: of the moments that such runs were decided at; excluded.
+            until: included.
+
+        Returns:
+            The ids of the runs, and when each was decided on.
+        """
+        found = []
+        trainings = {item.id: item for item in self.executions_of_node(Node.TRAINER)}
+        for run, _ in self.runs():
+            text = run.custom_properties[RETRAINED_AT].string_value
+            if not text or not since < (moment := datetime.fromisoformat(text)) <= until:
+                continue
+            executions = self._store.get_executions_by_context(run.id)
+            states = {item.last_known_state for item in executions if item.id in trainings}
+            if states & {Execution.COMPLETE, Execution.FAILED}:
+                found.append((str(run.name), moment))
+        return sorted(found, key=lambda item: item[1])
 
     def executions_of_node(self, node: str) -> list[Execution]:
         """Returns the executions of a node in all runs."""

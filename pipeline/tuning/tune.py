@@ -22,7 +22,7 @@ from components.node.cache_key import code_fingerprint
 from components.node.node_id import Node
 from components.node.settings import TrainerSettings
 from pipeline.layout import Layout
-from pipeline.run.local import run_pipeline
+from pipeline.run.local import run_pipeline, terminate_as_interrupt
 from pipeline.run.prepare import lock_root, nodes_of
 from pipeline.tuning.best import write_best
 from pipeline.tuning.fits import FitEnd, FitError, Fits, Inputs
@@ -101,7 +101,8 @@ def tune(search: Search, *, console: PlainConsole) -> Tuning:
         name = _study_of(config, layout, inputs, space)
         study = Study(layout.tuning, name, space, values_of(config, space), search.seed)
         try:
-            _run_trials(search, study, inputs, layout, console)
+            with terminate_as_interrupt():
+                _run_trials(search, study, inputs, layout, console)
         except KeyboardInterrupt:
             done = len(study.trials)
             raise TuningInterruptedError(

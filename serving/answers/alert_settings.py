@@ -95,6 +95,11 @@ class AlertRule(Section):
     only_new: bool = Field(
         False, description="tell only about answers whose class changed in the newest scoring"
     )
+    must_tell: bool = Field(
+        False,
+        description="whoever fits is never held out by `effect.hold_out`, by no rule and not on "
+        "the worklist",
+    )
     to: list[str] = Field(description="names of channels", min_length=1)
     digest: Literal["per_rule", "per_group", "per_learner"] = Field(
         "per_rule", description="what makes a message: all learners, those of a group, or each one"

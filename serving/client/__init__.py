@@ -10,6 +10,7 @@
 from serving.client.answers import Answer, Explanation, answers_table
 from serving.client.calls import PredictError, Retry, Target
 from serving.client.model_client import Client, connect
+from serving.client.shadow import Shadow, ShadowedAnswer
 
 __all__ = [
     "Answer",
@@ -17,6 +18,8 @@ __all__ = [
     "Explanation",
     "PredictError",
     "Retry",
+    "Shadow",
+    "ShadowedAnswer",
     "Target",
     "answers_table",
     "connect",

@@ -25,6 +25,7 @@ from serving.answers.alerts.notices import write_notices
 from serving.answers.alerts.selection import Candidate, Decision, decide, unknown_names
 from serving.answers.alerts.sql import Reader
 from serving.answers.delivery.outbox import enqueue_all
+from serving.answers.effect.hold_out import HoldOut
 from serving.answers.tables import Alert, ModelVersion, Scoring
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def _evaluate(
     is_test: bool,
 ) -> Iterator[Told]:
     rules = _chosen(settings.alerts, names)
+    hold_out = HoldOut(settings, is_test=is_test) if settings.effect.hold_out else None
     with Session(engine) as session:
         answering = _answering(session)
         if not answering:
@@ -147,13 +149,24 @@ def _evaluate(
                  for item in (version.trust or {}).get("decisions", ())]  # fmt: skip
         check_rules(settings, classes, has_numbers=has_numbers, decisions=taken)
 
+    if hold_out is not None and settings.effect.who is not None:
+        with Session(engine) as session, session.begin():
+            if not is_test:
+                _lock(session, "")
+            hold_out.draw_for_worklist(session, _reader(session), now, is_left_out)
+
     for rule in rules:
         with Session(engine) as session, session.begin():
             if not is_test:
                 _lock(session, rule.name)
             reader = _reader(session)
             quiet = settings.alerts.quiet_times(rule)
-            decision = decide(session, rule, quiet, reader, now, is_left_out)
+            if hold_out is not None and not rule.must_tell:
+                hold_out.read(session, reader, quiet.hold(now))
+            decision = decide(
+                session, rule, quiet, reader, now, is_left_out,
+                None if rule.must_tell else hold_out,
+            )  # fmt: skip
             notices = write_notices(session, settings.alerts, decision, reader)
             if not is_test:
                 _tell(session, decision, notices, reader.moment)

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     from serving.answers.alert_settings import AlertRule
     from serving.answers.alerts.sql import Reader
+    from serving.answers.effect.hold_out import HoldOut
 
 NEAR_MISSES = 20  # of each reason that are kept one by one; all are counted
 
 # Why a learner whose answer fits a rule is not told about; the first that holds is the reason.
-Reason = Literal["left out", "cool-down", "somebody acted", "snoozed", "capacity"]
+Reason = Literal["left out", "cool-down", "somebody acted", "snoozed", "held out", "capacity"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Candidate:
 
     Attributes:
         units: how many units of the learner fit.
+        lowest: the probability of the lowest class; None for a regression.
     """
 
     learner_id: str
@@ -43,6 +45,7 @@ class Candidate:
     version_id: int
     need: float
     units: int
+    lowest: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Decision:
         told_at: when messages may leave: now, or the end of quiet hours.
         told: the greatest need first.
         near_misses: the first ones who fit, too, and why they are not told about; of each reason
-            at most `NEAR_MISSES`.
+            at most `NEAR_MISSES`. Nobody who is held out is among them: no output names them.
         reasons: how many there are of each reason.
         over_capacity: those of them for whom there is no room, by group.
     """
@@ -71,7 +74,7 @@ class Decision:
         self.reasons[reason] += 1
         if reason == "capacity":
             self.over_capacity[candidate.group_id] += 1
-        if self.reasons[reason] <= NEAR_MISSES:
+        if reason != "held out" and self.reasons[reason] <= NEAR_MISSES:
             self.near_misses.append((candidate, reason))
 
 
@@ -82,6 +85,7 @@ def decide(
     reader: Reader,
     now: datetime,
     is_left_out: Callable[[str], bool],
+    hold_out: HoldOut | None = None,
 ) -> Decision:
     """Returns of whom a rule tells now, and of whom not; writes nothing.
 
@@ -95,19 +99,55 @@ def decide(
         reader: of conditions.
         now: when the rule is evaluated.
         is_left_out: whether a learner has opted out.
+        hold_out: draws by lot who is not told about; None where nobody is held out.
     """
     decision = Decision(rule, now, quiet.hold(now))
     room = _Room(rule, _told_by_group(session, rule, quiet, decision.told_at))
+    waiting: list[Candidate] = []  # for a place of somebody who is held out
     for candidate, handled in _candidates(session, rule, reader, decision.told_at):
         if is_left_out(candidate.learner_id):
             decision.leave_out(candidate, "left out")
         elif handled is not None:
             decision.leave_out(candidate, handled)
-        elif not room.take(candidate.group_id):
-            decision.leave_out(candidate, "capacity")
-        else:
+        elif hold_out is not None and hold_out.holds(candidate.learner_id):
+            decision.leave_out(candidate, "held out")
+        elif room.take(candidate.group_id):
             decision.told.append(candidate)
+        elif hold_out is not None:
+            waiting.append(candidate)
+        else:
+            decision.leave_out(candidate, "capacity")
+    if hold_out is not None:
+        _draw(session, decision, room, waiting, hold_out)
     return decision
+
+
+def _draw(
+    session: Session,
+    decision: Decision,
+    room: _Room,
+    waiting: list[Candidate],
+    hold_out: HoldOut,
+) -> None:
+    """Draws lots about those who would be told of; a place of one held out goes to the next."""
+    named = [*decision.told]
+    decision.told.clear()
+    while named:
+        drawn = hold_out.draw(session, named, rule=decision.rule.name, at=decision.told_at)
+        for candidate in named:
+            if candidate.learner_id in drawn:
+                decision.leave_out(candidate, "held out")
+                room.give_back(candidate.group_id)
+            else:
+                decision.told.append(candidate)
+
+        named, rest = [], waiting
+        if drawn:
+            waiting = []
+            for candidate in rest:
+                (named if room.take(candidate.group_id) else waiting).append(candidate)
+    for candidate in waiting:
+        decision.leave_out(candidate, "capacity")
 
 
 class _Room:
@@ -128,6 +168,10 @@ class _Room:
             return False
         self._taken[self._key(group)] += 1
         return True
+
+    def give_back(self, group: str | None) -> None:
+        """Gives a place back that was taken for a learner of a group."""
+        self._taken[self._key(group)] -= 1
 
 
 def _told_by_group(
@@ -155,7 +199,7 @@ def _candidates(
         candidates_query(rule, reader, moment), execution_options={"yield_per": 5000}
     )
     for row in rows:
-        yield Candidate(*row[:7]), _handled(row)
+        yield Candidate(*row[:8]), _handled(row)
 
 
 def _handled(row: Row[Any]) -> Reason | None:
@@ -174,7 +218,7 @@ def candidates_query(rule: AlertRule, reader: Reader, moment: datetime) -> Selec
         reader: of the condition.
         moment: when the messages may leave.
     """
-    matching = _matching(rule, reader).subquery()
+    matching = answers_of(rule, reader).subquery()
     since = moment - rule.peace
     was_told = select(Alert.id).where(
         Alert.rule == rule.name,
@@ -189,7 +233,7 @@ def candidates_query(rule: AlertRule, reader: Reader, moment: datetime) -> Selec
     return (
         select(
             matching.c.learner_id, matching.c.unit_id, matching.c.group_id, matching.c.as_of,
-            matching.c.version_id, matching.c.need, matching.c.units,
+            matching.c.version_id, matching.c.need, matching.c.units, matching.c.lowest,
             was_told.exists().label("was_told"),
             was_acted_on.exists().label("was_acted_on"),
             func.coalesce(Learner.snoozed_until > moment, False).label("is_snoozed"),
@@ -201,21 +245,9 @@ def candidates_query(rule: AlertRule, reader: Reader, moment: datetime) -> Selec
     )  # fmt: skip
 
 
-def _matching(rule: AlertRule, reader: Reader) -> Select[Any]:
-    """Returns the query for all answers that fit, numbered within each learner by need."""
-    by_learner: dict[str, Any] = {"partition_by": CurrentAnswer.learner_id}
-    by_need = (CurrentAnswer.need.desc(), CurrentAnswer.unit_id)
-    query = (
-        select(
-            CurrentAnswer.learner_id, CurrentAnswer.unit_id, CurrentAnswer.group_id,
-            CurrentAnswer.as_of, CurrentAnswer.version_id, CurrentAnswer.need,
-            func.count().over(**by_learner).label("units"),
-            func.row_number().over(**by_learner, order_by=by_need).label("place"),
-        )
-        .outerjoin(Group, Group.group_id == CurrentAnswer.group_id)
-        .outerjoin(Unit, Unit.unit_id == CurrentAnswer.unit_id)
-        .where(reader.condition(parse_condition(rule.when)))
-    )  # fmt: skip
+def answers_of(rule: AlertRule, reader: Reader) -> Select[Any]:
+    """Returns the query for all answers that fit a rule, as `matching_answers` does."""
+    query = matching_answers(rule.when, reader)
     if rule.units:
         query = query.where(CurrentAnswer.unit_id.in_(rule.units))
     if rule.groups:
@@ -225,6 +257,28 @@ def _matching(rule: AlertRule, reader: Reader) -> Select[Any]:
             CurrentAnswer.since == CurrentAnswer.as_of, CurrentAnswer.as_of == reader.moment
         )
     return query
+
+
+def matching_answers(condition: str, reader: Reader) -> Select[Any]:
+    """Returns the query for all answers that fit a condition.
+
+    Its columns are those of `Candidate`, and `place`: 1 for the unit in greatest need of those of a
+    learner that fit, also after more conditions are added to it.
+    """
+    by_learner: dict[str, Any] = {"partition_by": CurrentAnswer.learner_id}
+    by_need = (CurrentAnswer.need.desc(), CurrentAnswer.unit_id)
+    lowest = CurrentAnswer.probabilities[0].as_float()
+    return (
+        select(
+            CurrentAnswer.learner_id, CurrentAnswer.unit_id, CurrentAnswer.group_id,
+            CurrentAnswer.as_of, CurrentAnswer.version_id, CurrentAnswer.need,
+            func.count().over(**by_learner).label("units"), lowest.label("lowest"),
+            func.row_number().over(**by_learner, order_by=by_need).label("place"),
+        )
+        .outerjoin(Group, Group.group_id == CurrentAnswer.group_id)
+        .outerjoin(Unit, Unit.unit_id == CurrentAnswer.unit_id)
+        .where(reader.condition(parse_condition(condition)))
+    )  # fmt: skip
 
 
 def unknown_names(session: Session, rule: AlertRule) -> list[tuple[str, str, list[str]]]:

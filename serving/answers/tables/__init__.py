@@ -21,10 +21,10 @@ from serving.answers.tables.answers import (
 from serving.answers.tables.base import Id, Json, MaybeJson, Table, UtcTime
 from serving.answers.tables.messages import Alert, Message, ServedAnswer
 from serving.answers.tables.people import Group, Learner, Membership, Session, Unit, User
-from serving.answers.tables.responses import Action, Outcome, OutcomeSum
+from serving.answers.tables.responses import Action, Assignment, Outcome, OutcomeSum
 
 __all__ = [
-    "Action", "Alert", "Answer", "ComponentResult", "ComponentSum", "CurrentAnswer",
+    "Action", "Alert", "Answer", "Assignment", "ComponentResult", "ComponentSum", "CurrentAnswer",
     "DailyActivity", "DailyCount", "Group", "Id", "Json", "Learner", "MaybeJson", "Membership",
     "Message", "ModelVersion", "Outcome", "OutcomeSum", "Scoring", "ServedAnswer", "Session",
     "Table", "Unit", "UnitSum", "User", "UtcTime",

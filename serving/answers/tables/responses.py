@@ -45,6 +45,43 @@ class Action(Table):
     key: Mapped[str] = mapped_column(default=lambda: uuid4().hex)
 
 
+class Assignment(Table):
+    """A lot about a learner who would have been named: of whom teachers are told, or not.
+
+    Attributes:
+        at: from when on it holds; when the message would leave.
+        unit_id: the unit in which the learner would be named; the lot holds in all of them.
+        group_id: the learner's group then.
+        as_of: with `version_id`, the answer that named the learner.
+        rule: the rule of alerts; empty for the worklist alone.
+        stratum: within which the share is exact.
+        place: number in the stratum, from 0 for each `share`.
+        probability: of the lowest class; of a regression, the need.
+        share: of the stratum that is held out, at the time.
+        held_out: what the lot said.
+        until: how long it holds.
+        released_at: when the learner was named all the same, because he or she became exempt.
+    """
+
+    __tablename__ = "assignments"
+    __table_args__ = (Index(None, "stratum"), Index(None, "until"))
+
+    learner_id: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(primary_key=True)
+    unit_id: Mapped[str]
+    group_id: Mapped[str | None]
+    as_of: Mapped[datetime]
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
+    rule: Mapped[str]
+    stratum: Mapped[str]
+    place: Mapped[int]
+    probability: Mapped[float]
+    share: Mapped[float]
+    held_out: Mapped[bool]
+    until: Mapped[datetime]
+    released_at: Mapped[datetime | None]
+
+
 class Outcome(Table):
     """What turned out to be true, beside what had been answered before.
 

@@ -34,6 +34,19 @@ CONTENTS: dict[str, dict[str, Any]] = {
         "folds": [],
         "overall": {"examples": [], "metrics": {}},
     },
+    "drift.json": {
+        "name": "small",
+        **dict.fromkeys(("reference_learners", "learners", "outcomes", "draws"), 1),
+        "confidence": 0.99,
+        "columns": [],
+    },
+    "quality.json": {"as_of": "2026-03-02", "since": "2026-02-02", "assumes": "", "versions": []},
+    "watch.json": {
+        "name": "small",
+        "as_of": "2026-03-02",
+        "findings": [],
+        "log": {"max_age_days": 7},
+    },
     "history.json": {"epochs": [{"epoch": 1, "loss": 0.5}]},
     "log_summary.json": {
         **COUNTS,
@@ -51,6 +64,13 @@ CONTENTS: dict[str, dict[str, Any]] = {
         "overall": {"examples": 1, "metrics": {}},
     },
     "release/release.json": {"name": "small", "version": 7},
+    "effect.json": {
+        "made_at": "2026-11-26T18:13:02Z",
+        "name": "small",
+        "is_share": True,
+        "hold_out": 0.1,
+        "verdict": "no_hold_out",
+    },
     "manifest.json": {"version": 7, "name": "small"},
     "metrics.json": {"task": "classification", "overall": {"examples": 1, "metrics": {}}},
     "tuning.json": {
