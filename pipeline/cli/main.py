@@ -46,6 +46,7 @@ COMMANDS = {
     "retrain": "retrain_commands:retrain",
     "backtest": "retrain_commands:backtest",
     "cross-validate": "validate_commands:cross_validate",
+    "tune": "tuning_commands:tune",
     "ci": "run_commands:ci",
     "notify": "run_commands:notify",
     "beam-workers": "beam_commands:workers",
@@ -117,6 +118,8 @@ PANELS = {
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
         "tensorboard", "tracking", "training-worker", "beam-workers",
+        "run", "runs", "report", "evaluate", "cross-validate", "tune", "ci", "notify", "kubeflow",
+        "training-worker", "beam-workers",
         "run", "runs", "report", "evaluate", "retrain", "backtest", "cross-validate", "ci",
         "notify", "kubeflow", "training-worker", "beam-workers",
     ),

@@ -80,6 +80,13 @@ CONTENTS: dict[str, dict[str, Any]] = {
     },
     "manifest.json": {"version": 7, "name": "small"},
     "metrics.json": {"task": "classification", "overall": {"examples": 1, "metrics": {}}},
+    "tuning.json": {
+        **dict.fromkeys(("name", "study", "config", "code", "version"), "a"),
+        "data": {},
+        "space": {},
+        "trials": [{"number": 1, "state": "complete", "values": {}}],
+        "best": 1,
+    },
     "nodes.json": {"nodes": [{"id": "Trainer", "state": "done"}]},
     "plan.json": {
         "run": RUN["run"],
