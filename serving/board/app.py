@@ -21,6 +21,7 @@ from serving.board.errors import refuse_permission, show_error
 from serving.board.headers import SecurityHeaders
 from serving.board.pages import (
     approvals,
+    effect,
     groups,
     heat_map,
     learner,
@@ -44,6 +45,7 @@ PAGES: tuple[tuple[Sequence[Route], Role], ...] = (
     (learner_path.ROUTES, "teacher"),
     (groups.ROUTES, "manager"),
     (versions.ROUTES, "manager"),
+    (effect.ROUTES, "manager"),
     (approvals.ROUTES, "manager"),
     (people.ROUTES, "admin"),
 )
