@@ -19,10 +19,10 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal -
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 # As many processes as cores, at most four; all tests of a file run in the same process.
-EVERY_TEST := --numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder --cov
+EVERY_TEST := --numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo sample test lint format docs lock image clean
+.PHONY: help setup run demo sample test coverage lint format docs lock image clean
 
 help:  ## List the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +40,11 @@ demo: sample  ## Show a term on the board: a model of the sample, four weeks of 
 sample: setup  ## Simulate the log that run reads (LEARNERS=4000).
 	@$(BIN)/mastery simulate --learners $(LEARNERS) --seed 1 --out sample --overwrite
 
-test: lint  ## Check the code, run every test, measure coverage (PYTEST_ARGS="-k join" for some).
+test: lint  ## Check the code and run every test (PYTEST_ARGS="-k join" for some).
 	$(BIN)/python -m pytest $(or $(PYTEST_ARGS),$(EVERY_TEST))
+
+coverage: setup  ## Run every test and measure which lines they run, which takes twice as long.
+	$(BIN)/python -m pytest $(EVERY_TEST) --cov
 
 lint: setup  ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .

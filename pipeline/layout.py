@@ -24,6 +24,7 @@ class Layout:
     root/<name>/schemas/<digest>.pbtxt  the curated schema as a run saw it
     root/<name>/serving/<version>/      pushed models
     root/<name>/cross-validation/       tables over folds, and below it a root for each fold
+    root/<name>/backtest/<digest>/      a table over spans, and below it a root for each span
     ```
     """
 
@@ -68,6 +69,11 @@ class Layout:
     def fold(self, number: int) -> Path:
         """The root in which a fold of a cross-validation runs."""
         return self.cross_validation / f"fold-{number}"
+
+    @property
+    def backtest(self) -> Path:
+        """The folder with the tables over spans of the past, one for each configuration."""
+        return self.root / self.name / "backtest"
 
     def serving(self, config: Config) -> Path:
         """The folder that TensorFlow Serving watches."""

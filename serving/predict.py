@@ -128,7 +128,8 @@ def predict_questions(client: Client, questions: Questions) -> pl.DataFrame:
     >>> answers.select("learner_id", "predicted_class", "basis").row(0)
     ('ann', 'high', 'prior')
     """
-    return questions.keys.hstack(_columns(client.predict(questions.examples)))
+    learners = questions.keys[LEARNER].to_list()
+    return questions.keys.hstack(_columns(client.predict(questions.examples, learners)))
 
 
 def explain_questions(
@@ -158,7 +159,8 @@ def explain_questions(
             f"configuration){did_you_mean(language, known)}."
         )
     is_regression = config.label.task == "regression"
-    explanations = client.explain(questions.examples, None if is_regression else "")
+    learners = questions.keys[LEARNER].to_list()
+    explanations = client.explain(questions.examples, None if is_regression else "", learners)
     found = find_reasons(outputs_of(explanations), questions.asked, Wording.of(config))
 
     columns = _columns([each.answer for each in explanations])

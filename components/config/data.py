@@ -170,7 +170,16 @@ class Data(Section):
         NEWEST,
         description="which spans are read, if patterns have placeholders: `newest`; one span, by "
         "its date (`2026-11-20`) or number; or `last: 7` (`last:7` on the command line), the "
-        "newest seven that exist, joined",
+        "newest seven that exist, joined; with `until: 2026-11-20` (`last:7 until 2026-11-20`) "
+        "as if there were none after that one",
+    )
+    replay: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the learners of older spans whose outcomes are trained on again, "
+        "beside the spans that are read; chosen by a hash, so the same ones each time; they enter "
+        "the train split only",
     )
     columns: Columns = Field(
         default_factory=Columns, description="names of the columns that every log has"
@@ -287,9 +296,24 @@ class Data(Section):
                 "expected {SPAN} or {YYYY}, {MM}, {DD} in events or outcomes with span "
                 f"{self.span}, found none",
             )
-        if "number" in kinds and isinstance(parse_span(self.span).given, date):
+        choice = parse_span(self.span)
+        if "number" in kinds and date in {type(choice.given), type(choice.until)}:
             raise KeyedError(
                 "span", f"expected a number, as the patterns have {{SPAN}}, found {self.span}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _replay_finds_older_spans(self) -> Data:
+        derives = isinstance(self.outcomes, DerivedOutcomes)
+        asking = self.events if derives else self.outcome_files
+        if self.replay and not all(map(span_kind, asking)):
+            table = "events" if derives else "outcomes"
+            raise KeyedError(
+                "replay",
+                "expected {SPAN} or {YYYY}, {MM}, {DD} in every path of "
+                f"{table}, so that older spans can be told from those that are read; found none in "
+                f"{next(pattern for pattern in asking if not span_kind(pattern))}",
             )
         return self
 

@@ -28,11 +28,15 @@ from components.config.kubeflow import Kubeflow
 from components.config.outcomes import require_outcomes_fit
 from components.config.papers import Papers
 from components.config.reasons import Reasons, require_words_fit
+from components.config.retrain import Retrain
+from components.config.rollout import Rollout
 from components.config.runtime import Ci, Metadata, Notify, Push
 from components.config.section import Address, InputName, KeyedError, Section
 from components.config.summaries import require_summary
+from components.config.tracking import Tracking
 from components.config.training import Feature, Model, Prior, Steps, Training
 from components.config.uncertainty import Explain, Uncertainty
+from components.config.watch import Watch
 from components.contracts.names import (
     AS_OF,
     DERIVED_STEPS,
@@ -45,7 +49,9 @@ from components.contracts.names import (
 )
 
 Keys = tuple[str | int, ...]  # the way from the file's top to a value
-_RUNNER_SECTIONS = ("ci", "kubeflow", "notify")  # where nodes run and who is notified
+# Where and when nodes run, who is notified, what becomes of a version after its push, and what is
+# watched then.
+_RUNNER_SECTIONS = ("ci", "kubeflow", "notify", "retrain", "rollout", "tracking", "watch")
 
 
 class Config(Section):
@@ -94,8 +100,20 @@ class Config(Section):
     approvals: Approvals = Field(
         default_factory=Approvals, description="who has to approve a version before it is served"
     )
+    rollout: Rollout = Field(
+        default_factory=Rollout, description="how a new version takes over from the one in service"
+    )
     beam: Beam = Field(default_factory=Beam, description="how the data nodes run")
+    retrain: Retrain = Field(
+        default_factory=Retrain, description="when it is trained again, and on what"
+    )
     notify: Notify = Field(default_factory=Notify, description="who is notified of how a run ended")
+    tracking: Tracking = Field(
+        default_factory=Tracking, description="which servers are told how runs went"
+    )
+    watch: Watch = Field(
+        default_factory=Watch, description="what `mastery watch` expects of a model in service"
+    )
     kubeflow: Kubeflow = Field(
         default_factory=Kubeflow, description="how it runs on Kubeflow Pipelines"
     )

@@ -20,7 +20,7 @@ PASSWORD = VARIABLES + "PASSWORD"
 SIGNING_KEY = "MASTERY_SIGNING_KEY"  # overrides `push.signing_key`, and passes it on to nodes
 SIGNING_PASSWORD = "MASTERY_SIGNING_PASSWORD"  # of that key
 
-Occasion = Literal["passed", "gates failed", "failed", "interrupted", "no new data"]
+Occasion = Literal["passed", "gates failed", "failed", "interrupted", "no new data", "attention"]
 Mailbox = Annotated[
     str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*[^@\s]@[^@\s\x00-\x1f\x7f]+$")
 ]
@@ -227,14 +227,16 @@ class Email(Section):
 
 
 def _failures() -> list[Occasion]:
-    return ["gates failed", "failed"]
+    return ["gates failed", "failed", "attention"]
 
 
 class Notify(Section):
-    """Notifications at the end of a run."""
+    """Notifications at the end of a run, and of what `mastery watch` finds."""
 
     on: list[Occasion] = Field(
-        default_factory=_failures, description="which endings of a run send a notification"
+        default_factory=_failures,
+        description="which endings of a run send a notification; `attention`: `mastery watch` "
+        "found something new",
     )
     webhook: Webhook | None = Field(None, description="where to POST; none: nowhere")
     email: Email | None = Field(None, description="where to send mail; none: nowhere")

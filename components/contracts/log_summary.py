@@ -6,7 +6,30 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from components.config.spans import describe_spans
-from components.contracts.contract import Contract
+from components.contracts.contract import Contract, Part
+
+
+class ReplayedLog(Part):
+    """What of older spans is in the train split, beside the spans that were read.
+
+    Attributes:
+        spans: names of the older spans, oldest first.
+        learners: learners with outcomes there that are trained on once more.
+        outcomes: their outcomes, all in the train split.
+        classes: the outcomes by class; empty for a regression.
+    """
+
+    spans: list[str]
+    learners: int
+    outcomes: int
+    classes: dict[str, int] = {}
+
+    def describe(self) -> str:
+        """Returns what is replayed, in a line."""
+        return (
+            f"{self.outcomes:,} outcomes of {self.learners:,} learners of "
+            f"{describe_spans(self.spans)}, to train on once more"
+        )
 
 
 class LogSummary(Contract):
@@ -34,6 +57,8 @@ class LogSummary(Contract):
         spans: names of the spans that were read, oldest first; empty if no pattern has
             placeholders.
         version: version of the spans.
+        replayed: what of older spans is trained on beside them, in none of the counts above; None
+            where nothing is.
         warnings: oddities of the log that do not stop a run, one line each.
     """
 
@@ -58,6 +83,7 @@ class LogSummary(Contract):
     passed_over: dict[str, str] = {}
     spans: list[str] = []
     version: int | None = None
+    replayed: ReplayedLog | None = None
     warnings: list[str] = []
 
     def describe(self) -> str:
@@ -65,6 +91,7 @@ class LogSummary(Contract):
         lines = [f"spans     {describe_spans(self.spans)}"] if self.spans else []
         lines += self._describe_size()
         lines += self._describe_splits()
+        lines += [f"replayed  {self.replayed.describe()}"] if self.replayed else []
         lines += self._describe_files()
         lines += [f"warning   {warning}" for warning in self.warnings]
         return "\n".join(lines)

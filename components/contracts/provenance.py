@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 
 if TYPE_CHECKING:
     from tfx.types.artifact import Artifact
@@ -15,6 +15,8 @@ FINGERPRINT = "input_fingerprint"
 SPAN = "span"
 VERSION = "version"
 SPANS = "spans"
+REPLAYED = "replayed_spans"
+REPLAY = "replay"
 
 
 class DataProvenance(BaseModel):
@@ -25,18 +27,35 @@ class DataProvenance(BaseModel):
     '2026-11-20, version 1'
     >>> DataProvenance.of(data.to_properties()) == data
     True
+    >>> DataProvenance(spans=["3", "4"], replayed=["1", "2"], replay=0.2).describe()
+    '3 to 4 (2 spans); of 1 to 2 (2 spans) 20% of the learners once more, to train on'
 
     Attributes:
         fingerprint: digest of the contents of all files.
         span: TFX's number of the newest span that was read; 0 for a log without spans.
         spans: names of the spans, oldest first.
         version: version of the spans; None for a log without versions.
+        replayed: names of the older spans of which some learners were trained on once more, oldest
+            first.
+        replay: the share of their learners that was drawn; None without such spans.
     """
 
     fingerprint: str | None = None
     span: int | None = None
     spans: list[str] = []
     version: int | None = None
+    replayed: list[str] = []
+    replay: float | None = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_was_not_replayed(
+        self, serialize: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        if not self.replayed:
+            values.pop("replayed", None)
+            values.pop("replay", None)
+        return values
 
     @classmethod
     def of(cls, properties: Mapping[str, Any]) -> DataProvenance:
@@ -44,8 +63,10 @@ class DataProvenance(BaseModel):
         return cls(
             fingerprint=properties.get(FINGERPRINT),
             span=properties.get(SPAN),
-            spans=str(properties[SPANS]).split(",") if properties.get(SPANS) else [],
+            spans=_names(properties.get(SPANS)),
             version=properties.get(VERSION),
+            replayed=_names(properties.get(REPLAYED)),
+            replay=properties.get(REPLAY),
         )
 
     def to_properties(self) -> dict[str, Any]:
@@ -55,6 +76,8 @@ class DataProvenance(BaseModel):
             SPAN: self.span,
             SPANS: ",".join(self.spans),
             VERSION: self.version,
+            REPLAYED: ",".join(self.replayed) or None,
+            REPLAY: self.replay,
         }
 
     def describe(self) -> str:
@@ -63,7 +86,16 @@ class DataProvenance(BaseModel):
         from components.config.spans import describe_spans
 
         version = "" if self.version is None else f", version {self.version}"
-        return f"{describe_spans(self.spans)}{version}" if self.spans else ""
+        again = ""
+        if self.replayed and self.replay is not None:
+            older = describe_spans(self.replayed)
+            share = f"{self.replay * 100:.4g}%"
+            again = f"; of {older} {share} of the learners once more, to train on"
+        return f"{describe_spans(self.spans)}{version}{again}" if self.spans else ""
+
+
+def _names(text: object) -> list[str]:
+    return str(text).split(",") if text else []
 
 
 def describe_data(examples: Artifact) -> DataProvenance:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from components.config.root import Config
 from components.contracts.contract import Contract
+from components.contracts.run_record import Retraining
 from components.node.node_id import Node
 
 
@@ -24,6 +25,7 @@ class RunPlan(Contract):
         to_node: this node is the last.
         nodes: only these nodes, where a container has a part of the run; None for all.
         only_new_data: whether the run stops after ExampleGen if it would repeat the latest one.
+        retraining: why the model is trained again, if `mastery retrain` decided it.
     """
 
     FILE: ClassVar[str] = "plan.json"
@@ -36,6 +38,7 @@ class RunPlan(Contract):
     to_node: Node | None = None
     nodes: list[Node] | None = None
     only_new_data: bool = False
+    retraining: Retraining | None = None
 
     def to_json(self) -> str:
         """Returns the file's text, without `notify`: an address to notify may be a secret."""

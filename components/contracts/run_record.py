@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from components.contracts.contract import Contract
+from components.config.retrain import Occasion
+from components.contracts.contract import Contract, Part
 from components.contracts.provenance import DataProvenance
 
 RUN_FOLDER = "MASTERY_RUN_DIR"  # environment variable: the folder of the run that a node belongs to
@@ -43,6 +44,24 @@ class SeenBefore(BaseModel):
     pushed_version: str | None = None  # path of the version's folder; None where its gates failed
 
 
+class Retraining(Part):
+    """Why a run trains again.
+
+    Attributes:
+        when: the occasion that was looked for; `retrain.when`.
+        why: what was found, in a sentence.
+        columns: what has drifted; empty for other occasions.
+        version: number of the version in service at that time; None if there was none.
+        decided_at: when this was decided.
+    """
+
+    when: Occasion
+    why: str
+    columns: list[str] = []
+    version: int | None = None
+    decided_at: datetime
+
+
 class RunRecord(Contract, frozen=False):
     """One run: its state, and where its results are.
 
@@ -61,6 +80,7 @@ class RunRecord(Contract, frozen=False):
         pushed_version: path of the pushed version's folder.
         warnings: what a person should know, although the run did not fail.
         error: why it failed.
+        retraining: why the model was trained again, if `mastery retrain` decided it.
     """
 
     FILE: ClassVar[str] = "run.json"
@@ -79,6 +99,7 @@ class RunRecord(Contract, frozen=False):
     pushed_version: str | None = None
     warnings: list[str] = Field(default_factory=list)
     error: str | None = None
+    retraining: Retraining | None = None
 
     @property
     def alive(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
@@ -13,14 +14,17 @@ class Simulation(Contract):
     """A simulated log.
 
     Attributes:
-        learners: number of learners.
+        learners: number of learners; of each week, if there are weeks.
         seed: seed of the random numbers.
         table_format: `parquet`, `csv` or `jsonl`.
         code: fingerprint of the simulator's code.
         bias: the bias that was planted; None without one.
+        weeks: number of deliveries, each in a folder of its own; None: one log, in this folder.
+        first_day: of the first week.
+        changes: changes of course, as KIND:WEEK.
         events: rows of events.
         classes: rows of outcomes per class.
-        sizes: bytes of each file.
+        sizes: bytes of each file, by its path in the folder.
     """
 
     FILE: ClassVar[str] = "simulation.json"
@@ -30,6 +34,9 @@ class Simulation(Contract):
     table_format: str
     code: str
     bias: str | None = None
+    weeks: int | None = None
+    first_day: date | None = None
+    changes: tuple[str, ...] = ()
     events: int
     classes: dict[str, int]
     sizes: dict[str, int] = Field(alias="bytes")
@@ -45,5 +52,14 @@ class Simulation(Contract):
 
     def is_made_like(self, other: Simulation) -> bool:
         """Returns whether both were made by the same code from the same arguments."""
-        made_with = {"learners", "seed", "table_format", "code", "bias"}
+        made_with = {
+            "learners",
+            "seed",
+            "table_format",
+            "code",
+            "bias",
+            "weeks",
+            "first_day",
+            "changes",
+        }
         return self.model_dump(include=made_with) == other.model_dump(include=made_with)

@@ -11,13 +11,13 @@ from components.contracts.names import AS_OF, DWELL, LEARNER, SPLITS, TIME, UNIT
 from components.event_log.clocks import Clock, format_moment
 from components.event_log.odd_ids import describe_lookalikes
 from components.event_log.problems import LEFT_OUT, Hint, Problem, merge_hints, raise_if_any
+from components.event_log.replay import judge_older, summarise_replayed
 from components.event_log.splits import judge_folds
-from components.event_log.tally import merge_tallies
+from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import common_clock, extent, judge_clock
 
 if TYPE_CHECKING:
     from components.event_log.log_spec import LogSpec
-    from components.event_log.tally import Tally
 
 LINE_KINDS = ("rows", "header", "blank", "within quotes", "left out")
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -39,6 +39,8 @@ def conclude(read: Tally, joined: Tally, spec: LogSpec, *, splits: bool) -> Tall
         LogError: it cannot be used; lists all of its problems.
     """
     total = merge_tallies([read, joined])
+    if read.older is not None and spec.splits.column is not None:
+        total = merge_tallies([total, Tally(folds=read.older.folds)])
     alike = _find_lookalikes(total, spec)
     total.hints = merge_hints([*total.hints, *alike, *_count_unused_events(total, spec)])
 
@@ -67,7 +69,7 @@ def judge_reading(read: Tally, spec: LogSpec) -> list[Problem]:
         read: the counts of reading it, its own problems included.
         spec: how it is read.
     """
-    problems = [*read.problems, *judge_clock(read.clocks)]
+    problems = [*read.problems, *judge_clock(read.clocks), *judge_older(read)]
     if problems:
         return problems
     tables = {"events": "data.events", "outcomes": "data.outcomes"}
@@ -192,7 +194,12 @@ def _judge_splits(total: Tally, spec: LogSpec) -> list[Problem]:
 
 
 def summarise(
-    total: Tally, classes: list[str], *, spans: list[str] | None = None, version: int | None = None
+    total: Tally,
+    classes: list[str],
+    *,
+    spans: list[str] | None = None,
+    version: int | None = None,
+    replayed: list[str] | None = None,
 ) -> LogSummary:
     """Returns the summary of a usable log.
 
@@ -201,6 +208,7 @@ def summarise(
         classes: the classes, in the order they are shown; empty for a regression.
         spans: names of the spans that were read, oldest first.
         version: of the spans.
+        replayed: names of the older spans of which learners were replayed, oldest first.
 
     Raises:
         ValueError: the log has no rows, or no common clock.
@@ -236,6 +244,7 @@ def summarise(
         passed_over=dict(sorted(total.passed_over.items())),
         spans=spans or [],
         version=version,
+        replayed=summarise_replayed(total, replayed) if replayed else None,
         warnings=[str(hint) for hint in total.hints],
     )
 

@@ -49,6 +49,7 @@ class LogSpec(NodeSettings):
     outcome_columns: list[str]
     inputs: dict[str, FeatureType]
     partitions: int
+    replay: float = 0.0
 
     @classmethod
     def of(cls, config: Config) -> Self:
@@ -76,6 +77,7 @@ class LogSpec(NodeSettings):
             outcome_columns=config.outcome_columns,
             inputs=_inputs(config),
             partitions=config.beam.partitions,
+            replay=data.replay,
         )
 
     @property

@@ -181,7 +181,12 @@ def _write_run(path: Path, rows: pl.DataFrame, parts: Parts) -> None:
 
 
 def join_parts(
-    folder: Path, numbers: Iterable[int], spec: LogSpec, read: Tally, files: Sequence[LogFile]
+    folder: Path,
+    numbers: Iterable[int],
+    spec: LogSpec,
+    read: Tally,
+    files: Sequence[LogFile],
+    prefix: str = "",
 ) -> Iterator[Part]:
     """Yields parts with the events of every outcome found, one at a time in memory.
 
@@ -193,13 +198,14 @@ def join_parts(
         spec: how the log is read.
         read: the counts of reading all of it.
         files: the files of outcomes, for messages.
+        prefix: of the names of the runs, before `events` and `outcomes`.
     """
     table = "outcomes" if spec.derived is None else "events"
     if common_clock(read.clocks) is None or not read.count_rows(table):
         return
     for number in numbers:
-        events = read_part(folder, "events", number)
-        outcomes = read_part(folder, "outcomes", number)
+        events = read_part(folder, f"{prefix}events", number)
+        outcomes = read_part(folder, f"{prefix}outcomes", number)
         yield join_part(events, outcomes, spec, read, files)
 
 

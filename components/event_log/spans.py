@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from components.config.spans import (
@@ -51,10 +51,12 @@ class ChosenSpans:
     Attributes:
         spans: oldest first; empty if no pattern has a placeholder.
         patterns: for every pattern, its placeholders filled in for each span, oldest first.
+        older: the spans before these, if they were asked for.
     """
 
     spans: tuple[Span, ...]
     patterns: Mapping[str, list[str]]
+    older: ChosenSpans | None = None
 
     @property
     def names(self) -> list[str]:
@@ -66,7 +68,7 @@ class ChosenSpans:
         return [path for pattern in patterns for path in self.patterns[pattern]]
 
 
-def choose_spans(patterns: Sequence[str], choice: str) -> ChosenSpans:
+def choose_spans(patterns: Sequence[str], choice: str, *, with_older: bool = False) -> ChosenSpans:
     """Fills in the placeholders of all patterns of a log.
 
     A span exists if files match. The newest spans are those of all patterns together, and each must
@@ -77,16 +79,40 @@ def choose_spans(patterns: Sequence[str], choice: str) -> ChosenSpans:
     Args:
         patterns: of events and outcomes.
         choice: in the form of `parse_span`; `last:7` takes fewer if fewer exist.
+        with_older: whether all spans before the chosen ones are returned beside them.
 
     Raises:
-        LogError: a pattern has no match, or the patterns have different spans or versions.
+        LogError: a pattern has no match, the patterns have different spans or versions, or there
+            is no span as old as asked for.
     """
     kinds = _span_kinds(patterns)
     found = {pattern: _find_deliveries(pattern, kind) for pattern, kind in kinds.items()}
     raise_if_any(_no_match(pattern) for pattern, deliveries in found.items() if not deliveries)
 
-    numbers = _pick(set().union(*found.values()), parse_span(choice))
     kind: SpanKind = "date" if "date" in kinds.values() else "number"
+    every = set[int]().union(*found.values())
+    numbers = _pick(every, parse_span(choice))
+    if found and not numbers:
+        expected = f"a span of {name_of(parse_span(choice).until_number or 0, kind)} or before"
+        oldest = name_of(min(every), kind)
+        raise_if_any(
+            [Problem(subject="data.span", expected=expected, found=f"{oldest} as the first")]
+        )
+    chosen = _fill_in(numbers, patterns, found, kind)
+    if not with_older or not numbers:
+        return chosen
+    older = sorted(number for number in every if number < numbers[0])
+    return replace(chosen, older=_fill_in(older, patterns, found, kind) if older else None)
+
+
+def _fill_in(
+    numbers: list[int], patterns: Sequence[str], found: Mapping[str, Deliveries], kind: SpanKind
+) -> ChosenSpans:
+    """Returns the spans of these numbers.
+
+    Raises:
+        LogError: a pattern lacks one of them, or has another newest version than the others.
+    """
     raise_if_any(_find_missing(numbers, found, kind))
     spans = [
         Span(number, name_of(number, kind), _newest_version(number, found, kind))
@@ -118,7 +144,10 @@ def _span_kinds(patterns: Sequence[str]) -> dict[str, SpanKind]:
 
 
 def _pick(every: Iterable[int], choice: SpanChoice) -> list[int]:
-    return sorted(every)[-choice.last :] if choice.number is None else [choice.number]
+    if choice.number is not None:
+        return [choice.number]
+    end = choice.until_number
+    return sorted(number for number in every if end is None or number <= end)[-choice.last :]
 
 
 def _find_deliveries(pattern: str, kind: SpanKind) -> Deliveries:

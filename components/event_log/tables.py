@@ -122,15 +122,16 @@ def _kind_of(feature: FeatureType) -> Kind:
 
 
 def read_table(
-    file: LogFile, table: Table, sample: Sample | None = None
+    file: LogFile, table: Table, *samples: Sample | None
 ) -> Iterator[tuple[pl.DataFrame | None, Tally]]:
     """Reads a file of a table in bounded memory.
 
     Args:
         file: the file.
         table: the columns it must have.
-        sample: the learners whose rows are returned, None for all. Rows of other learners are
-            checked, and neither yielded nor counted; nor are those of learners who are left out.
+        samples: the rows of learners who are in all of them are returned; None is everybody. Rows
+            of other learners are checked, and neither yielded nor counted; nor are those of
+            learners who are left out.
 
     Yields:
         For every chunk its usable rows, as `convert` returns them, or None if there are none; and
@@ -157,8 +158,9 @@ def read_table(
         frame = _without_left_out(frame, table, tally)
         if table.with_unit_starts:
             tally.unit_starts = starts_of_units(frame, table.timezone)
-        if sample is not None and not frame.is_empty():
-            frame = sample.of(frame)
+        for sample in samples:
+            if sample is not None and not frame.is_empty():
+                frame = sample.of(frame)
         if frame.is_empty():
             yield None, tally
             continue

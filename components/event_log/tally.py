@@ -76,6 +76,9 @@ class Tally(BaseModel):
         twins: those other ids, if they are in the log, by column.
         hints: oddities that do not stop a run.
         problems: errors that do.
+        older: the counts of reading older spans, of which some learners are replayed; None without.
+        replayed: what of them is trained on once more: `learners` and `outcomes`, and the outcomes
+            by class (`class <name>`).
     """
 
     rows: dict[str, Counter[str]] = Field(default_factory=dict)
@@ -99,6 +102,8 @@ class Tally(BaseModel):
     twins: dict[str, set[str]] = Field(default_factory=dict)
     hints: list[Hint] = Field(default_factory=list)
     problems: list[Problem] = Field(default_factory=list)
+    older: Tally | None = None
+    replayed: Counter[str] = Field(default_factory=Counter)
 
     def count_rows(self, table: str) -> int:
         """Returns the number of usable rows of a table."""
@@ -152,6 +157,10 @@ def _add(total: Tally, tally: Tally) -> None:
         total.twins[column] = total.twins.get(column, set()) | twins
     total.hints += tally.hints
     total.problems += tally.problems
+    total.replayed.update(tally.replayed)
+    if tally.older is not None:
+        known_older = [] if total.older is None else [total.older]
+        total.older = merge_tallies([*known_older, tally.older])
 
 
 def _add_counts(total: dict[str, Counter[str]], counts: dict[str, Counter[str]]) -> None:

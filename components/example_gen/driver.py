@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import logging
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.base import base_driver
@@ -18,14 +15,24 @@ from tfx.proto import example_gen_pb2
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.utils import proto_utils
 
-from components.contracts.left_out import read_left_out
-from components.contracts.provenance import FINGERPRINT, SPAN, SPANS, VERSION, DataProvenance
+from components.contracts.provenance import (
+    FINGERPRINT,
+    REPLAY,
+    REPLAYED,
+    SPAN,
+    SPANS,
+    VERSION,
+    DataProvenance,
+)
+from components.event_log.fingerprint import fingerprint_of
 from components.event_log.log_spec import LogSpec
-from components.event_log.problems import Problem, raise_if_any
-from components.event_log.sources import Listing, LogFile, find_files
+from components.event_log.problems import raise_if_any
+from components.event_log.replay import REPLAYED as REPLAYED_PREFIX
+from components.event_log.sources import Listing, find_files
 from components.event_log.spans import ChosenSpans, choose_spans
 
 TABLES = ("events", "outcomes")
+REPLAYED_TABLES = tuple(f"{REPLAYED_PREFIX}{table}" for table in TABLES)  # of older spans
 
 # TFX's own names; the module that has them imports TFMA.
 INPUT_CONFIG_KEY = "input_config"
@@ -56,30 +63,30 @@ class LogDriver(BaseDriver, base_driver.BaseDriver):  # type: ignore[misc]
         config = proto_utils.json_to_proto(properties[INPUT_CONFIG_KEY], example_gen_pb2.Input())
         patterns = input_patterns(config.splits)
         every = [pattern for group in patterns.values() for pattern in group]
-        chosen = choose_spans(every, properties[SPANS])
+        spec = LogSpec.from_property(properties["config"])
+        chosen = choose_spans(every, properties[SPANS], with_older=spec.replay > 0)
 
         splits = input_splits(*(chosen.fill(group) for group in patterns.values()))
-        spec = LogSpec.from_property(properties["config"])
+        if chosen.older:
+            older = (chosen.older.fill(group) for group in patterns.values())
+            splits += input_splits(*older, tables=REPLAYED_TABLES)
         found = find_inputs(splits, spec)
         for table, listing in found.items():
             if reasons := listing.describe_passed_over():
                 log.info("Not read of %s: %s", table, reasons)
 
-        fingerprint = digest_files((table, listing.files) for table, listing in found.items())
-        if spec.left_out is not None:  # whoever is added to the list is new data, too
-            fingerprint = _with_list(fingerprint, spec.left_out)
-        if spec.mapping is not None:  # and so is a lookup that has changed
-            fingerprint = _with_side_files(fingerprint, spec.mapping.side_files)
         data = DataProvenance(
-            fingerprint=fingerprint,
+            fingerprint=fingerprint_of(found, spec),
             span=chosen.spans[-1].number if chosen.spans else 0,
             spans=chosen.names,
-            version=self._find_version(execution_info, chosen, fingerprint),
+            replayed=chosen.older.names if chosen.older else [],
+            replay=spec.replay if chosen.older else None,
         )
+        data.version = self._find_version(execution_info, chosen, data)
         return _output(execution_info, splits, data)
 
     def _find_version(
-        self, execution_info: ExecutionInfo, chosen: ChosenSpans, fingerprint: str
+        self, execution_info: ExecutionInfo, chosen: ChosenSpans, read: DataProvenance
     ) -> int | None:
         """Returns the version of the spans, None for a log without spans.
 
@@ -101,9 +108,11 @@ class LogDriver(BaseDriver, base_driver.BaseDriver):  # type: ignore[misc]
         known = [
             (data.fingerprint, data.version)
             for data in deliveries
-            if data.spans == chosen.names and data.fingerprint and data.version is not None
+            if (data.spans, data.replayed, data.replay) == (read.spans, read.replayed, read.replay)
+            and data.fingerprint
+            and data.version is not None
         ]
-        return next_version(known, fingerprint)
+        return next_version(known, str(read.fingerprint))
 
 
 def _output(
@@ -119,16 +128,16 @@ def _output(
             data_types_utils.set_metadata_value(result.exec_properties[name], value)
 
     examples = copy.deepcopy(execution_info.output_dict[EXAMPLES_KEY][0].mlmd_artifact)
-    for name in (FINGERPRINT, SPAN, SPANS, VERSION):
+    for name in (FINGERPRINT, SPAN, SPANS, VERSION, REPLAYED, REPLAY):
         if properties[name] is not None:
             data_types_utils.set_metadata_value(examples.custom_properties[name], properties[name])
     result.output_artifacts[EXAMPLES_KEY].artifacts.append(examples)
     return result
 
 
-def _custom_properties(artifact: metadata_store_pb2.Artifact) -> dict[str, str | int]:
+def _custom_properties(artifact: metadata_store_pb2.Artifact) -> dict[str, str | int | float]:
     held = artifact.custom_properties
-    names = [name for name in (FINGERPRINT, SPANS, VERSION) if name in held]
+    names = [name for name in (FINGERPRINT, SPANS, VERSION, REPLAYED, REPLAY) if name in held]
     return {name: getattr(held[name], held[name].WhichOneof("value")) for name in names}
 
 
@@ -150,15 +159,16 @@ def next_version(known: Iterable[tuple[str, int]], fingerprint: str) -> int:
 
 
 def input_splits(
-    events: Sequence[str], outcomes: Sequence[str]
+    events: Sequence[str], outcomes: Sequence[str], *, tables: Sequence[str] = TABLES
 ) -> list[example_gen_pb2.Input.Split]:
     """Returns TFX's input configuration of a log: one split per pattern.
 
-    They are named `events-1`, `events-2`, ..., `outcomes-1`, ...
+    They are named `events-1`, `events-2`, ..., `outcomes-1`, ..., or by the other names of the
+    tables.
     """
     return [
         example_gen_pb2.Input.Split(name=f"{table}-{number}", pattern=pattern)
-        for table, patterns in zip(TABLES, (events, outcomes), strict=True)
+        for table, patterns in zip(tables, (events, outcomes), strict=True)
         for number, pattern in enumerate(patterns, start=1)
     ]
 
@@ -167,7 +177,7 @@ def input_patterns(splits: Iterable[example_gen_pb2.Input.Split]) -> dict[str, l
     """Returns the patterns behind input splits, by table."""
     patterns: dict[str, list[str]] = {table: [] for table in TABLES}
     for split in splits:
-        patterns[split.name.partition("-")[0]].append(split.pattern)
+        patterns.setdefault(split.name.partition("-")[0], []).append(split.pattern)
     return patterns
 
 
@@ -178,50 +188,10 @@ def find_inputs(splits: Iterable[example_gen_pb2.Input.Split], spec: LogSpec) ->
         LogError: files are missing, or cannot be used.
     """
     patterns = input_patterns(splits)
-    mappings = {"events": spec.mapping}
+    mappings = dict.fromkeys((TABLES[0], REPLAYED_TABLES[0]), spec.mapping)
     found = {
-        table: find_files(table, group, mappings.get(table)) for table, group in patterns.items()
+        table: find_files(table.removeprefix(REPLAYED_PREFIX), group, mappings.get(table))
+        for table, group in patterns.items()
     }
     raise_if_any(problem for listing in found.values() for problem in listing.problems)
     return found
-
-
-def _with_list(fingerprint: str, path: str) -> str:
-    read_left_out(path)  # missing, or something else: an error before anything runs
-    content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return hashlib.sha256(f"{fingerprint} {content}".encode()).hexdigest()
-
-
-def _with_side_files(fingerprint: str, paths: Iterable[str]) -> str:
-    """Returns the fingerprint with the contents of lookups and lists of values.
-
-    Raises:
-        LogError: one of them cannot be read.
-    """
-    for path in paths:
-        try:
-            content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        except OSError as error:
-            found = error.strerror or str(error)
-            expected = "a file that data.lookups or data.leave_out names"
-            raise_if_any([Problem(subject=path, expected=expected, found=found)])
-        fingerprint = hashlib.sha256(f"{fingerprint} {content}".encode()).hexdigest()
-    return fingerprint
-
-
-def digest_files(tables: Iterable[tuple[str, Iterable[LogFile]]]) -> str:
-    """Returns the fingerprint of a log: of the contents of its files, not of their times.
-
-    Columns in the names of folders count as content.
-
-    Args:
-        tables: the name of each table and its files, in their order.
-    """
-    digest = hashlib.sha256()
-    for table, files in tables:
-        for file in files:
-            with Path(file.path).open("rb") as content:
-                content_digest = hashlib.file_digest(content, "sha256").hexdigest()
-            partition = json.dumps(file.partition) if file.partition else ""
-            digest.update(f"{table} {file.format} {content_digest}{partition}\n".encode())
-    return digest.hexdigest()

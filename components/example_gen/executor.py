@@ -68,7 +68,13 @@ class Executor(BaseBeamExecutor):  # type: ignore[misc]
         reasons = {table: listing.describe_passed_over() for table, listing in found.items()}
         total.passed_over = {table: text for table, text in reasons.items() if text}
         data = describe_data(examples)
-        summary = summarise(total, spec.label.classes, spans=data.spans, version=data.version)
+        summary = summarise(
+            total,
+            spec.label.classes,
+            spans=data.spans,
+            version=data.version,
+            replayed=data.replayed,
+        )
         summary.write(Path(examples.uri))
         # As TFX's `examples_utils`, which imports TensorFlow.
         examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")

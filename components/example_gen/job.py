@@ -17,6 +17,13 @@ from typing import TYPE_CHECKING
 from components.contracts.names import SPLIT
 from components.event_log.conclusion import judge_reading
 from components.event_log.learners import choose_sample, smallest_hashes
+from components.event_log.replay import (
+    REPLAYED,
+    join_replayed,
+    older_counts,
+    replayed_learners,
+    with_types_of_older,
+)
 from components.event_log.shuffle import (
     FileGroup,
     Parts,
@@ -51,7 +58,8 @@ class Job:
     """What to read and where to write; travels to the workers.
 
     Attributes:
-        files: the files of `events` and `outcomes`.
+        files: the files of `events` and `outcomes`; of `replayed_events` and `replayed_outcomes`
+            too, where learners of older spans are replayed.
         spec: how the log is read.
         folders: the folder of each split.
         scratch: a folder for rows on their way, empty at the beginning.
@@ -81,8 +89,13 @@ class Job:
         parts = divide(every, columns, spec.splits.seed, spec.partitions)
         return cls(files, spec, folders, scratch, parts)
 
+    @property
+    def reading(self) -> list[tuple[int, FileGroup]]:
+        """The numbered groups of all files, each a task of reading."""
+        return self.groups(*self.files)
+
     def groups(self, *tables: str) -> list[tuple[int, FileGroup]]:
-        """Returns the numbered groups of files of some tables, each a task of reading."""
+        """Returns the numbered groups of files of some tables, each a task."""
         groups = [group for table in tables for group in group_files(table, self.files[table])]
         return list(enumerate(groups))
 
@@ -105,19 +118,25 @@ class Job:
         return choose_sample(hashes, self.spec.sample_learners, self.spec.splits.seed)
 
     def read(self, task: tuple[int, FileGroup], sample: Sample | None) -> Tally:
-        """Reads a group of files into runs, and returns its counts."""
+        """Reads a group of files into runs, and returns its counts.
+
+        Of older spans only the learners are kept that are replayed, and the counts are `older`.
+        """
         number, group = task
-        make_table = events_table if group.table == "events" else outcomes_table
-        table = make_table(self.spec)
+        is_older = group.table.startswith(REPLAYED)
+        name = group.table.removeprefix(REPLAYED)
+        table = (events_table if name == "events" else outcomes_table)(self.spec)
+        drawn = replayed_learners(self.spec) if is_older else None
         writer = RunWriter(Path(self.scratch), f"{group.table}-{number:05d}", self.parts)
         tallies = []
         for file in group.files:
-            for frame, tally in read_table(file, table, sample):
+            for frame, tally in read_table(file, table, sample, drawn):
                 tallies.append(tally)
                 if frame is not None:
                     writer.add(frame)
         writer.flush()
-        return merge_tallies(tallies)
+        total = merge_tallies(tallies)
+        return Tally(older=total) if is_older else total
 
     def join(self, shard: int, read: Tally) -> Tally:
         """Writes the examples of a shard, unless reading has found problems; returns its counts.
@@ -126,13 +145,22 @@ class Job:
             shard: its number.
             read: the counts of reading the whole log.
         """
-        parts = join_parts(
-            Path(self.scratch), self.parts.of_shard(shard), self.spec, read, self.files["outcomes"]
-        )
+        parts = self._parts(shard, read)
         if judge_reading(read, self.spec):
             return merge_tallies(part.tally for part in parts)
         with self._open_shard(shard) as writers:
             return merge_tallies(_write_part(part, self.spec, writers) for part in parts)
+
+    def _parts(self, shard: int, read: Tally) -> Iterator[Part]:
+        """Yields the parts of a shard; after each, what is replayed of the same learners."""
+        files = self.files["outcomes"]
+        older, newest = older_counts(read, self.spec), with_types_of_older(read)
+        for number in self.parts.of_shard(shard):
+            yield from join_parts(Path(self.scratch), [number], self.spec, newest, files)
+            if older is not None:
+                yield from join_replayed(
+                    Path(self.scratch), number, self.spec, older, self.files[f"{REPLAYED}outcomes"]
+                )
 
     @contextmanager
     def _open_shard(self, shard: int) -> Iterator[Writers]:

@@ -35,7 +35,7 @@ class ExamplesFromLog(beam.PTransform):  # type: ignore[misc]
         job = self._job
         read = (
             pipeline
-            | "Files" >> beam.Create(job.groups("events", "outcomes"), reshuffle=True)
+            | "Files" >> beam.Create(job.reading, reshuffle=True)
             | "Read" >> beam.Map(job.read, self._sample(pipeline))
             | "SumRead" >> beam.CombineGlobally(merge_tallies)
         )

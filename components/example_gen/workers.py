@@ -35,7 +35,7 @@ def run_job(job: Job, workers: int) -> tuple[Tally, Tally]:
         sample = job.choose_sample(smallest_hashes(hashes, job.spec.sample_learners))
 
     read_group = partial(job.read, sample=sample)
-    read = merge_tallies(_run_all(read_group, job.groups("events", "outcomes"), workers))
+    read = merge_tallies(_run_all(read_group, job.reading, workers))
     join_shard = partial(job.join, read=read)
     return read, merge_tallies(_run_all(join_shard, range(job.parts.shards), workers))
 

@@ -149,6 +149,7 @@ def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name:
         "events": [absolute_pattern(path, here) for path in events],
         "outcomes": _other_outcomes(config, [absolute_pattern(path, here) for path in outcomes]),
         "span": NEWEST,
+        "replay": 0.0,
         "sample_learners": None,
     }
     return config.model_copy(update={"data": config.data.model_copy(update=log)})

@@ -18,6 +18,7 @@ from components.config.beam import Beam
 from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, STEP_UNIT, UNIT
 from components.data_gate.outcomes import count_missing
 from components.data_gate.tfdv_anomalies import describe_anomalies
+from components.monitoring.thresholds import INFINITY_NORM, JENSEN_SHANNON
 
 if TYPE_CHECKING:
     from components.config.root import Config
@@ -82,7 +83,25 @@ def infer_schema(
             feature.int_domain.max = config.steps.max_steps
 
     _drop_unused_domains(schema)
+    _allow_drift(schema, config)
     return schema
+
+
+def _allow_drift(schema: schema_pb2.Schema, config: Config) -> None:
+    """Says how far inputs, the label and units may move until retraining is called for.
+
+    TFDV compares with earlier or served statistics only, so they change no verdict of DataGate.
+    """
+    inputs = {**config.steps.features, **config.context}
+    judged = {*inputs, *config.prior.group_by, config.label.column, NUM_STEPS, UNIT}
+    for feature in schema.feature:
+        if feature.name not in judged:
+            continue
+        for comparator in (feature.drift_comparator, feature.skew_comparator):
+            if feature.type == schema_pb2.BYTES:
+                comparator.infinity_norm.threshold = INFINITY_NORM
+            else:
+                comparator.jensen_shannon_divergence.threshold = JENSEN_SHANNON
 
 
 def _as_steps(schema: schema_pb2.Schema, feature: schema_pb2.Feature) -> None:

@@ -10,6 +10,9 @@ ability, on which the first class depends. docs/simulator.md explains the choice
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,7 +79,19 @@ SKILL: Floats = np.array([-3.0, 0.0, 4.0])
 GUESS = 0.06  # right without knowing
 SLIP = 0.02  # wrong in spite of knowing
 _ODDS_AGAINST: Floats = np.exp(DIFFICULTY - SKILL[:, None])
-KNOWS: Floats = GUESS + (1 - SLIP - GUESS) / (1 + _ODDS_AGAINST)  # [class, component]: is right
+
+
+def knows(guess: float) -> Floats:
+    """Returns the probability of a right answer, `[class, component]`.
+
+    Args:
+        guess: the probability of being right without knowing.
+    """
+    chance: Floats = guess + (1 - SLIP - guess) / (1 + _ODDS_AGAINST)
+    return chance
+
+
+KNOWS: Floats = knows(GUESS)
 DWELL_MEDIAN: Floats = np.array([240.0, 120.0, 60.0, 150.0, 90.0])  # [event type], seconds
 DWELL_FACTOR: Floats = np.array([1.7, 1.0, 0.6])  # [class]: of the median
 DWELL_SIGMA = 0.35  # of the logarithm
@@ -104,6 +119,30 @@ MISSING_SPEED = 0.10  # speeds lost at random
 MISSING_DWELL = 0.4  # dwell lost at the end of a session: the page was not seen to close
 FIRST_DAY = np.datetime64("2025-01-06T06:00:00", "us")
 START_DAYS = 180.0  # learners start a unit within this many days, uniform
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What a platform teaches, and what events look like in each of its `U` units."""
+
+    catalogue: Mapping[str, tuple[str, ...]]  # the components of each unit
+    types: Floats  # [U, class, event type]
+    dwell: Floats  # [U, class, event type], median seconds
+    completed: Floats  # [U, class]: an exercise is completed
+    knows: Floats  # [U, class, component]: an answer is right
+
+
+def _same_in_all_units(of_unit: Floats) -> Floats:
+    return np.tile(of_unit, (len(CATALOGUE), *[1] * of_unit.ndim))
+
+
+TEACHING = Teaching(
+    catalogue=CATALOGUE,
+    types=_same_in_all_units(TYPE),
+    dwell=_same_in_all_units(DWELL_FACTOR[:, None] * DWELL_MEDIAN),
+    completed=_same_in_all_units(COMPLETED),
+    knows=_same_in_all_units(KNOWS),
+)
 
 
 def rises(event_type: Integers, since_previous: Floats) -> Floats:

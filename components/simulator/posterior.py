@@ -22,7 +22,7 @@ from components.simulator import learner_model as model
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from components.simulator.learner_model import Floats, Integers
+    from components.simulator.learner_model import Floats, Integers, Teaching
     from components.simulator.sequences import Sequences
 
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 OBSERVED = ("event_type", "dwell_seconds", "exercise_completed", "correct", "playback_speed")
 
 
-def posterior(sequences: Sequences, without: Collection[str] = ()) -> Floats:
+def posterior(
+    sequences: Sequences, without: Collection[str] = (), teaching: Teaching = model.TEACHING
+) -> Floats:
     """Returns `p(class at as_of | the unit's events before as_of, job level)`, `[B, class]`.
 
     It is computed as if the events of every sequence were recorded.
@@ -38,11 +40,12 @@ def posterior(sequences: Sequences, without: Collection[str] = ()) -> Floats:
     Args:
         sequences: `B` of them.
         without: columns of `OBSERVED` that count as missing in every event.
+        teaching: what events look like in each unit.
     """
     start = model.START[sequences.attributes["job_level"]][:, None]
     belief = start[:, 0]
     steps = model.EVENTS_BEFORE[1]
-    for step, (_, moved) in enumerate(_forward(sequences, start, steps, without)):
+    for step, (_, moved) in enumerate(_forward(sequences, start, steps, without, teaching)):
         belief = np.where((step < sequences.before)[:, None], moved[:, 0], belief)
     return belief
 
@@ -148,7 +151,11 @@ def true_effects(sequences: Sequences, classes: Integers) -> Floats:
 
 
 def _forward(
-    sequences: Sequences, start: Floats, steps: int, without: Collection[str] = ()
+    sequences: Sequences,
+    start: Floats,
+    steps: int,
+    without: Collection[str] = (),
+    teaching: Teaching = model.TEACHING,
 ) -> Iterator[tuple[Floats, Floats]]:
     """Yields for each event how probable it was after those before it, and the next belief.
 
@@ -158,13 +165,14 @@ def _forward(
         steps: how many events to go through; from a sequence's last one on, what is yielded is
             arbitrary.
         without: columns of `OBSERVED` that count as missing.
+        teaching: what events look like in each unit.
 
     Yields:
         `p(event | events before)`, `[B, A]`, up to a factor that all `A` share; and
         `p(class at the next event | events)`, `[B, A, class]`. After the last event before `as_of`
         it is the class at `as_of`.
     """
-    likelihood = np.exp(_log_likelihood(sequences, steps, without))
+    likelihood = np.exp(_log_likelihood(sequences, steps, without, teaching))
     judged = sequences.before - 1
     resume = sequences.time[np.arange(len(start)), sequences.before] - sequences.as_of
     belief = start
@@ -195,26 +203,29 @@ def _fall(belief: Floats, chance: Floats) -> Floats:
     return _rise(belief[..., ::-1], chance)[..., ::-1]
 
 
-def _log_likelihood(sequences: Sequences, steps: int, without: Collection[str]) -> Floats:
+def _log_likelihood(
+    sequences: Sequences, steps: int, without: Collection[str], teaching: Teaching
+) -> Floats:
     """Returns `log p(event | class)` of the first events up to a constant, `[B, steps, class]`.
 
     Columns of `OBSERVED` in `without` count as missing.
     """
+    unit = sequences.unit[:, None]
     kind = sequences.event_type[:, :steps]
     component = sequences.component[:, :steps]
     dwell = sequences.dwell[:, :steps]
     speed = sequences.speed[:, :steps]
 
-    typical = model.DWELL_MEDIAN[kind][..., None] * model.DWELL_FACTOR
+    typical = teaching.dwell[unit, :, kind]
     deviation = (np.log(dwell)[..., None] - np.log(typical)) / model.DWELL_SIGMA
-    completed = np.broadcast_to(model.COMPLETED, deviation.shape)
+    completed = np.broadcast_to(teaching.completed[unit], deviation.shape)
     speed_index = np.searchsorted(model.SPEEDS, speed) % len(model.SPEEDS)  # NaN gets any
     of_speed = np.log(model.SPEED.T)[speed_index]
     terms = {
-        "event_type": np.log(model.TYPE.T)[kind],
+        "event_type": np.log(teaching.types)[unit, :, kind],
         "dwell_seconds": -0.5 * np.square(deviation),
         "exercise_completed": _log_bernoulli(sequences.completed[:, :steps], completed),
-        "correct": _log_bernoulli(sequences.correct[:, :steps], model.KNOWS.T[component]),
+        "correct": _log_bernoulli(sequences.correct[:, :steps], teaching.knows[unit, :, component]),
         "playback_speed": np.where(np.isnan(speed)[..., None], 0.0, of_speed),
     }
 

@@ -12,7 +12,7 @@ from components.errors import MasteryError
 from components.simulator import learner_model as model
 
 if TYPE_CHECKING:
-    from components.simulator.learner_model import Floats, Integers
+    from components.simulator.learner_model import Floats, Integers, Teaching
 
 CHUNK = 5000  # learners drawn at once; another size would change the log
 MOST_EVENTS = model.EVENTS_BEFORE[1] + model.EVENTS_AFTER[1]
@@ -68,12 +68,20 @@ def check_request(learners: int, seed: int) -> None:
         raise MasteryError(f"Expected a seed of 0 or more, found {seed}.")
 
 
-def draw(seed: int, chunk: int) -> Sequences:
+def draw(
+    seed: int, chunk: int, teaching: Teaching = model.TEACHING, stream: tuple[int, ...] = ()
+) -> Sequences:
     """Draws the sequences of learners `chunk * CHUNK` up to `(chunk + 1) * CHUNK`.
 
     The same arguments give the same sequences.
+
+    Args:
+        seed: of the log.
+        chunk: which learners.
+        teaching: what events look like in each unit.
+        stream: of random numbers; with another one, learners of the same numbers are other people.
     """
-    rng = np.random.default_rng([seed, chunk])
+    rng = np.random.default_rng([seed, chunk, *stream])
     people = {
         name: _pick(np.array([*shares.values()]), rng.random(CHUNK))
         for name, shares in model.ATTRIBUTES.items()
@@ -83,7 +91,7 @@ def draw(seed: int, chunk: int) -> Sequences:
 
     # What a learner's units have to do with each other has a stream of its own, so that the first
     # unit of each learner is what it would be without.
-    common = np.random.default_rng([seed, chunk, 1])
+    common = np.random.default_rng([seed, chunk, 1, *stream])
     beginners = _Beginners(learner, people["job_level"][learner], common.random(CHUNK))
     recorded = np.where(
         beginners.is_first, recorded[learner], common.random(len(learner)) >= model.COLD_START
@@ -95,13 +103,13 @@ def draw(seed: int, chunk: int) -> Sequences:
     ends_session = rng.random((count, MOST_EVENTS)) < model.BREAK
     ends_session[last] = True
     resume = _pause(rng, np.ones(count, dtype=bool))
-    walk = _walk(rng, beginners, before, ends_session, resume)
+    walk = _walk(rng, beginners, teaching, unit, before, ends_session, resume)
 
     # Each session practises the next component of the unit.
     finished: Integers = np.cumsum(ends_session, axis=1) - ends_session
     first = rng.integers(len(model.DIFFICULTY), size=(count, 1))
     component = (first + finished) % len(model.DIFFICULTY)
-    completed, correct, speed = _answers(rng, walk, component)
+    completed, correct, speed = _answers(rng, walk, teaching, unit, component)
 
     start = np.floor(rng.random((count, 1)) * model.START_DAYS * 86400)
     time = start + np.cumsum(walk.wait, axis=1) - walk.wait
@@ -173,6 +181,8 @@ class _Beginners:
 def _walk(
     rng: np.random.Generator,
     beginners: _Beginners,
+    teaching: Teaching,
+    unit: Integers,
     before: Integers,
     ends_session: NDArray[np.bool_],
     resume: Floats,
@@ -182,6 +192,8 @@ def _walk(
     Args:
         rng: the source of randomness.
         beginners: the learners of the sequences.
+        teaching: what events look like in each unit.
+        unit: of each sequence, `[B]`.
         before: number of events before `as_of`, `[B]`.
         ends_session: whether an event ends a session, `[B, T]`.
         resume: seconds from `as_of` to the next event, `[B]`.
@@ -201,8 +213,8 @@ def _walk(
     dwell = np.empty(shape)
     wait = np.empty(shape)
     for step in range(shape[1]):
-        kind = _pick(model.TYPE[level], chance_type[:, step])
-        median = model.DWELL_MEDIAN[kind] * model.DWELL_FACTOR[level]
+        kind = _pick(teaching.types[unit, level], chance_type[:, step])
+        median = teaching.dwell[unit, level, kind]
         seconds = np.round(median * stretch[:, step], 1)
         gap = pause[:, step] + np.where(unseen[:, step], 0.0, seconds)
         levels[:, step] = level
@@ -224,14 +236,27 @@ def _walk(
 
 
 def _answers(
-    rng: np.random.Generator, walk: _Walk, component: Integers
+    rng: np.random.Generator,
+    walk: _Walk,
+    teaching: Teaching,
+    unit: Integers,
+    component: Integers,
 ) -> tuple[Floats, Floats, Floats]:
-    """Draws `completed`, `correct` and `speed` of exercises, quizzes and videos, each `[B, T]`."""
+    """Draws `completed`, `correct` and `speed` of exercises, quizzes and videos, each `[B, T]`.
+
+    Args:
+        rng: the source of randomness.
+        walk: the classes and events.
+        teaching: what events look like in each unit.
+        unit: of each sequence, `[B]`.
+        component: of each event, `[B, T]`.
+    """
     shape = walk.level.shape
-    completed = rng.random(shape) < model.COMPLETED[walk.level]
+    of = unit[:, None]
+    completed = rng.random(shape) < teaching.completed[of, walk.level]
     exercise = walk.event_type == model.EXERCISE
     answered = (walk.event_type == model.QUIZ) | (exercise & completed)
-    right = rng.random(shape) < model.KNOWS[walk.level, component]
+    right = rng.random(shape) < teaching.knows[of, walk.level, component]
     speed = model.SPEEDS[_pick(model.SPEED[walk.level], rng.random(shape))]
     kept = rng.random(shape) >= model.MISSING_CORRECT
     seen = (walk.event_type == model.VIDEO) & (rng.random(shape) >= model.MISSING_SPEED)

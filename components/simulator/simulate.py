@@ -1,20 +1,23 @@
 """Writes a simulated log of any size in bounded memory, whole or not at all.
 
 Sequences of learners are drawn chunk by chunk (`sequences`), become rows of both tables (`tables`),
-and are appended to files in a hidden folder, which are moved to their place at the end.
+and are appended to files in a hidden folder, which are moved to their place at the end. Week by
+week (`weeks`) each delivery has files of its own.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.contracts.contract import ContractError
 from components.contracts.simulation import Simulation
@@ -23,6 +26,7 @@ from components.files.atomic import draft_folder, sync, sync_tree
 from components.node.cache_key import code_fingerprint
 from components.platforms.formats import PLATFORMS
 from components.simulator.bias import planted, require_bias
+from components.simulator.changes import read_changes
 from components.simulator.learner_model import CLASSES
 from components.simulator.platform_logs import next_seconds, open_platform_log, whole_seconds
 from components.simulator.sequences import CHUNK, check_request, draw
@@ -33,6 +37,7 @@ from components.simulator.tables import (
     events_table,
     outcomes_table,
 )
+from components.simulator.weeks import FIRST_MONDAY, draw_week, monday_of, require_weeks
 
 TABLE_FORMATS = ("parquet", "csv", "jsonl")
 FORMATS = (*TABLE_FORMATS, *PLATFORMS)
@@ -55,8 +60,8 @@ class SimulatedLog:
 
     @property
     def learners(self) -> int:
-        """Number of learners."""
-        return self.simulation.learners
+        """Number of learners, of all weeks."""
+        return self.simulation.learners * (self.simulation.weeks or 1)
 
     @property
     def events(self) -> int:
@@ -77,8 +82,10 @@ class SimulatedLog:
         """Returns what the log holds, as one line for a terminal."""
         verb = "wrote" if self.written else "already holds"
         shares = [f"{name} {count / self.outcomes:.0%}" for name, count in self.classes.items()]
+        weeks = f"{self.simulation.weeks} weeks, " if self.simulation.weeks else ""
         return (
-            f"{self.directory}: {verb} {self.events:,} events and {self.outcomes:,} outcomes "
+            f"{self.directory}: {verb} {weeks}{self.events:,} events and "
+            f"{self.outcomes:,} outcomes "
             f"({', '.join(shares)}) of {self.learners:,} learners, seed {self.simulation.seed}."
         )
 
@@ -90,6 +97,9 @@ def simulate(
     *,
     format: str = "parquet",  # noqa: A002 (the name of the option)
     bias: str | None = None,
+    weeks: int | None = None,
+    first_day: date | None = None,
+    changes: Sequence[str] = (),
     overwrite: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> SimulatedLog:
@@ -110,6 +120,10 @@ def simulate(
         format: parquet, csv or jsonl; or a platform, whose events are in its own format and of
             whole seconds.
         bias: a bias against one group to plant, see `components.simulator.bias`.
+        weeks: that many deliveries instead of one log, each in a folder named by its Monday and
+            with `learners` new learners, see `components.simulator.weeks`.
+        first_day: of the first week; default: `components.simulator.weeks.FIRST_MONDAY`.
+        changes: of course, such as `relation:20`, see `components.simulator.changes`.
         overwrite: replace another log in `out` instead of refusing.
         on_progress: called after each chunk with the number of learners so far.
 
@@ -120,6 +134,15 @@ def simulate(
     require_bias(bias)
     if format not in FORMATS:
         raise MasteryError(f"Expected one of the formats {', '.join(FORMATS)}, found {format!r}.")
+    if weeks is not None:
+        require_weeks(weeks, learners)
+    elif changes or first_day:
+        option = "--change" if changes else "--first-day"
+        raise MasteryError(f"{option}: expected --weeks with it: it is about a log week by week.")
+    if weeks is not None and format not in TABLE_FORMATS:
+        raise MasteryError(
+            f"--weeks: expected one of the formats {', '.join(TABLE_FORMATS)}, found {format!r}."
+        )
     folder = Path(out)
     writers = [f"components.simulator.{format}_log"] if format in PLATFORMS else []
     request = Simulation(
@@ -128,6 +151,9 @@ def simulate(
         table_format=format,
         code=code_fingerprint(__name__, *writers),
         bias=bias,
+        weeks=weeks,
+        first_day=(first_day or FIRST_MONDAY) if weeks else None,
+        changes=tuple(map(str, read_changes(changes, weeks or 0))),
         events=0,
         classes={},
         sizes={},
@@ -159,31 +185,58 @@ def _write(
 def _write_tables(
     draft: Path, request: Simulation, on_progress: Callable[[int], None] | None
 ) -> Simulation:
-    """Writes both tables chunk by chunk."""
-    learners = request.learners
+    """Writes all tables chunk by chunk, in each folder in turn."""
+    learners = 0
     rows = 0
     classes = Counter[str]()
-    with _open_tables(draft, request.table_format) as (events, outcomes):
-        for start in range(0, learners, CHUNK):
-            chunk = start // CHUNK
-            drawn = draw(request.seed, chunk)
-            sequences = planted(drawn, request.bias, request.seed, chunk)
-            some_events = events_table(sequences, learners)
-            some_outcomes = outcomes_table(sequences, learners)
-            events.write(some_events)
-            outcomes.write(some_outcomes)
+    for name, chunks in _folders(request):
+        folder = draft / name
+        folder.mkdir(exist_ok=True)
+        with _open_tables(folder, request.table_format) as (events, outcomes):
+            for some_events, some_outcomes in chunks:
+                events.write(some_events)
+                outcomes.write(some_outcomes)
 
-            rows += len(some_events)
-            classes.update(some_outcomes["mastery"].to_pylist())
-            if on_progress is not None:
-                on_progress(min(start + CHUNK, learners))
+                rows += len(some_events)
+                classes.update(some_outcomes["mastery"].to_pylist())
+                learners += pc.count_distinct(some_outcomes["learner_id"]).as_py()
+                if on_progress is not None:
+                    on_progress(learners)
 
+    files = sorted(path for path in draft.rglob("*") if path.is_file())
     counted = {
         "events": rows,
         "classes": {name: classes[name] for name in CLASSES},
-        "sizes": {path.name: path.stat().st_size for path in sorted(draft.iterdir())},
+        "sizes": {path.relative_to(draft).as_posix(): path.stat().st_size for path in files},
     }
     return request.model_copy(update=counted)
+
+
+def _folders(request: Simulation) -> Iterator[tuple[str, Iterator[tuple[pa.Table, pa.Table]]]]:
+    """Yields each folder of tables by its name in the log, and its events and outcomes by chunk."""
+    if request.weeks is None:
+        yield ".", _chunks(request)
+        return
+    for week in range(1, request.weeks + 1):
+        monday = monday_of(week, request.first_day or FIRST_MONDAY)
+        yield monday.isoformat(), _chunks_of_week(request, week)
+
+
+def _chunks(request: Simulation) -> Iterator[tuple[pa.Table, pa.Table]]:
+    for chunk in range(-(-request.learners // CHUNK)):
+        drawn = draw(request.seed, chunk)
+        sequences = planted(drawn, request.bias, request.seed, chunk)
+        yield (
+            events_table(sequences, request.learners),
+            outcomes_table(sequences, request.learners),
+        )
+
+
+def _chunks_of_week(request: Simulation, week: int) -> Iterator[tuple[pa.Table, pa.Table]]:
+    changes = read_changes(request.changes, request.weeks or 0)
+    first_day = request.first_day or FIRST_MONDAY
+    for part in draw_week(request.seed, week, request.learners, changes, request.bias, first_day):
+        yield part.events(), part.outcomes()
 
 
 @contextmanager
@@ -230,17 +283,27 @@ def _publish(draft: Path, folder: Path, simulation: Simulation) -> None:
     simulation.write(draft)
     sync_tree(draft)
 
-    for name in (Simulation.FILE, *old_files):
-        (folder / name).unlink(missing_ok=True)
+    _remove(folder, [Simulation.FILE, *old_files])
     new_files = [*simulation.sizes, Simulation.FILE]
     try:
         for name in new_files:
+            (folder / name).parent.mkdir(exist_ok=True)
             (draft / name).rename(folder / name)
+        for parent in {(folder / name).parent for name in new_files}:
+            sync(parent)
     except BaseException:
-        for name in new_files:
-            (folder / name).unlink(missing_ok=True)
+        _remove(folder, new_files)
         raise
     sync(folder)
+
+
+def _remove(folder: Path, names: Sequence[str]) -> None:
+    """Removes files of a log, and the folders of its weeks that are empty then."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    for week in {Path(name).parent for name in names} - {Path()}:
+        with suppress(OSError):  # somebody has put something else there
+            (folder / week).rmdir()
 
 
 def _read_simulation(folder: Path) -> Simulation | None:

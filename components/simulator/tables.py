@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -16,7 +16,11 @@ from components.simulator import learner_model as model
 from components.simulator.sequences import CHUNK, Sequences
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from components.simulator.learner_model import Floats, Integers
+
+Catalogue = Mapping[str, Sequence[str]]
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 EVENTS = pa.schema(
@@ -42,13 +46,20 @@ OUTCOMES = pa.schema(
     }
 )
 
-_COMPONENTS = [f"{unit}/{name}" for unit, names in model.CATALOGUE.items() for name in names]
 _CLOCK = "%Y-%m-%dT%H:%M:%S%.3fZ"  # times in text files
 
 
-def events_table(sequences: Sequences, learners: int) -> pa.Table:
-    """Returns the recorded events of learners below `learners`, sorted by time."""
-    shown = sequences.recorded & (sequences.learner < learners)
+def events_table(
+    sequences: Sequences, learners: int | None = None, catalogue: Catalogue = model.CATALOGUE
+) -> pa.Table:
+    """Returns the recorded events of learners below `learners`, sorted by time.
+
+    Args:
+        sequences: of learners of one chunk.
+        learners: default: all.
+        catalogue: the components of each unit.
+    """
+    shown = sequences.recorded & _is_below(sequences, learners)
     exists = np.arange(sequences.time.shape[1]) < sequences.events[:, None]
     row, step = np.nonzero(exists & shown[:, None])
     order = np.argsort(sequences.time[row, step], kind="stable")
@@ -59,10 +70,10 @@ def events_table(sequences: Sequences, learners: int) -> pa.Table:
     component = unit * len(model.DIFFICULTY) + sequences.component[row, step]
     columns = [
         _names(_ids(sequences), sequences.learner[row] % CHUNK),
-        _names(list(model.CATALOGUE), unit),
+        _names(list(catalogue), unit),
         _timestamps(sequences.time[row, step]),
         _names(model.EVENT_TYPES, sequences.event_type[row, step]),
-        _names(_COMPONENTS, component),
+        _names([f"{of}/{name}" for of, names in catalogue.items() for name in names], component),
         _numbers(sequences.dwell[row, step]),
         _numbers(sequences.completed[row, step]),
         _numbers(sequences.correct[row, step]),
@@ -72,21 +83,33 @@ def events_table(sequences: Sequences, learners: int) -> pa.Table:
     return pa.table(typed, schema=EVENTS)
 
 
-def outcomes_table(sequences: Sequences, learners: int) -> pa.Table:
-    """Returns one row per sequence of learners below `learners`, cold starts included."""
-    row = np.nonzero(sequences.learner < learners)[0]
+def outcomes_table(
+    sequences: Sequences, learners: int | None = None, catalogue: Catalogue = model.CATALOGUE
+) -> pa.Table:
+    """Returns one row per sequence of learners below `learners`, cold starts included.
+
+    The arguments are those of `events_table`.
+    """
+    row = np.nonzero(_is_below(sequences, learners))[0]
     attributes = [
         _names(list(model.ATTRIBUTES[name]), codes[row])
         for name, codes in sequences.attributes.items()
     ]
     columns = [
         _names(_ids(sequences), sequences.learner[row] % CHUNK),
-        _names(list(model.CATALOGUE), sequences.unit[row]),
+        _names(list(catalogue), sequences.unit[row]),
         _timestamps(sequences.as_of[row]),
         _names(model.CLASSES, sequences.label[row]),
         *attributes,
     ]
     return pa.table(columns, schema=OUTCOMES)
+
+
+def _is_below(sequences: Sequences, learners: int | None) -> NDArray[np.bool_]:
+    if learners is None:
+        return np.ones(len(sequences.learner), dtype=bool)
+    is_below: NDArray[np.bool_] = sequences.learner < learners
+    return is_below
 
 
 def _ids(sequences: Sequences) -> list[str]:

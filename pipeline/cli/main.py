@@ -27,6 +27,7 @@ COMMANDS = {
     "fetch": "fetch_commands:fetch",
     "init": "init_commands:init",
     "check-log": "prepare_commands:check_log",
+    "spans": "spans_commands:spans",
     "convert": "convert_commands:convert",
     "formats list": "formats_commands:list_",
     "formats show": "formats_commands:show",
@@ -37,7 +38,13 @@ COMMANDS = {
     "runs": "run_commands:runs",
     "report": "run_commands:report",
     "evaluate": "run_commands:evaluate",
+    "tensorboard": "tracking_commands:tensorboard",
+    "tracking sync": "tracking_commands:sync",
+    "drift": "watch_commands:drift",
+    "watch": "watching_commands:watch",
     "training-worker": "training_commands:training_worker",
+    "retrain": "retrain_commands:retrain",
+    "backtest": "retrain_commands:backtest",
     "cross-validate": "validate_commands:cross_validate",
     "ci": "run_commands:ci",
     "notify": "run_commands:notify",
@@ -57,6 +64,8 @@ COMMANDS = {
     "models replay": "governance_commands:replay",
     "models promote": "models_commands:promote",
     "models canary": "models_commands:canary",
+    "models rollout": "rollout_commands:rollout",
+    "models kserve": "rollout_commands:kserve",
     "models rollback": "models_commands:rollback",
     "models prune": "models_commands:prune",
     "models log": "models_commands:log",
@@ -91,6 +100,7 @@ COMMANDS = {
 GROUPS = {
     "formats": "List the formats of logs, or show how records of one become events.",
     "learner": "Show, hand over or erase what is kept of one learner.",
+    "tracking": "Tell servers of MLflow and OpenLineage how runs went.",
     "schema": "Write a first schema from a log, or compare a new log with it.",
     "kubeflow": "Run the pipeline on Kubeflow Pipelines.",
     "models": "List a model's versions, and decide which one is served.",
@@ -101,13 +111,17 @@ GROUPS = {
 }
 PANELS = {
     "Prepare": (
-        "doctor", "simulate", "formats", "fetch", "init", "check-log", "convert", "audit", "schema",
+        "doctor", "simulate", "formats", "fetch", "init", "check-log", "spans", "convert", "audit",
+        "schema",
     ),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
-        "training-worker", "beam-workers",
+        "tensorboard", "tracking", "training-worker", "beam-workers",
+        "run", "runs", "report", "evaluate", "retrain", "backtest", "cross-validate", "ci",
+        "notify", "kubeflow", "training-worker", "beam-workers",
     ),
     "Serve": ("models", "serve", "predict"),
+    "Watch": ("watch", "drift"),
     "Reach people": (
         "score", "answers", "alerts", "board", "feedback", "effect", "learner", "prediction-log",
         "demo",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from components.config import Config
     from serving.models.storage import Storage
 
@@ -37,6 +39,27 @@ def parse_version_number(text: str) -> int:
             f"expected a number that `mastery models list` shows, found {text!r}"
         )
     return number
+
+
+def parse_moment(option: str, text: str | None) -> datetime:
+    """Returns the time that an option names, in UTC unless it says otherwise; None: now.
+
+    Raises:
+        MasteryError: it is not a time.
+    """
+    from datetime import UTC, datetime
+
+    from components.errors import MasteryError
+
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise MasteryError(
+            f"{option}: expected a time such as 2026-03-02T06:00Z, found {text!r}."
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def complete_nodes(incomplete: str) -> list[str]:

@@ -37,6 +37,10 @@ HashOption = Annotated[
     str | None,
     typer.Option("--input-hash", metavar="HASH", help="SHA-256 of the input, or its beginning."),
 ]
+ShadowOption = Annotated[
+    bool,
+    typer.Option("--shadow", help="Instead: answers of shadows, which were not returned."),
+]
 
 
 def show(
@@ -47,6 +51,7 @@ def show(
     version: VersionOption = None,
     label: LabelOption = None,
     input_hash: HashOption = None,
+    shadow: ShadowOption = False,
     json_: JsonOption = False,
 ) -> None:
     """Print the last rows of the prediction log.
@@ -60,7 +65,7 @@ def show(
     from components.command.program import write_data
     from serving.prediction_log.reading import open_log, print_rows, row_document
 
-    query = _query(since, until, version, label, input_hash)
+    query = _query(since, until, version, label, input_hash, shadow)
     with open_log(log) as (_, store):
         rows = store.last(query, last)
     if json_:
@@ -80,6 +85,7 @@ def export(
     version: VersionOption = None,
     label: LabelOption = None,
     input_hash: HashOption = None,
+    shadow: ShadowOption = False,
 ) -> None:
     """Write rows of the prediction log to one file.
 
@@ -88,7 +94,7 @@ def export(
     """
     from serving.prediction_log import reading
 
-    query = _query(since, until, version, label, input_hash)
+    query = _query(since, until, version, label, input_hash, shadow)
     with reading.open_log(log) as (_, store):
         count = reading.export(store, query, to)
     print(f"{count} rows in {to}")
@@ -123,6 +129,7 @@ def _query(
     version: int | None,
     label: str | None,
     input_hash: str | None,
+    shadow: bool,
 ) -> Query:
     from serving.prediction_log.log_store import Query
     from serving.prediction_log.reading import parse_moment
@@ -133,4 +140,5 @@ def _query(
         version=version,
         label=label,
         input_hash=input_hash.lower() if input_hash else None,
+        shadow=shadow,
     )

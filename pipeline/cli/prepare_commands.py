@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,7 +69,9 @@ def _look_at_flink(beam: Beam) -> Iterator[Finding]:
 
 
 def simulate(
-    learners: Annotated[int, typer.Option("--learners", help="How many learners.")] = 4000,
+    learners: Annotated[
+        int, typer.Option("--learners", help="How many learners; with --weeks: new ones per week.")
+    ] = 4000,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same log.")] = 1,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for events and outcomes.")
@@ -87,6 +90,31 @@ def simulate(
         str | None,
         typer.Option("--bias", help="Plant a bias against women: labels or records."),
     ] = None,
+    weeks: Annotated[
+        int | None,
+        typer.Option(
+            "--weeks",
+            metavar="N",
+            help="Write N weekly deliveries, each with new learners, in folders by date.",
+        ),
+    ] = None,
+    first_day: Annotated[
+        datetime | None,
+        typer.Option(
+            "--first-day",
+            metavar="DATE",
+            formats=["%Y-%m-%d"],
+            help="Of the first week; default: 2026-01-05, a Monday.",
+        ),
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--change",
+            metavar="KIND:WEEK",
+            help="From that week on: intake, content or relation changes; repeatable.",
+        ),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Print the best macro F1 any model can reach.")
     ] = False,
@@ -97,11 +125,15 @@ def simulate(
 
     Example:
         mastery simulate --learners 4000 --out sample --explain
+        mastery simulate --weeks 10 --learners 300 --change relation:6 --out log
     """
     from components.simulator.ceiling import explain as find_ceiling
     from components.simulator.simulate import simulate as write_log
 
-    log = write_log(learners, seed, out, format=format_, overwrite=overwrite, bias=bias)
+    log = write_log(
+        learners, seed, out, format=format_, overwrite=overwrite, bias=bias, weeks=weeks,
+        first_day=None if first_day is None else first_day.date(), changes=change or (),
+    )  # fmt: skip
     print(log.describe())
     if explain:
         print(find_ceiling(seed).describe())

@@ -150,6 +150,15 @@ def serve(
         Path | None,
         _log("--prediction-log-spool", "Where rows wait for a database.", "DIR"),
     ] = None,
+    shadow: Annotated[
+        float | None,
+        _log(
+            "--shadow",
+            "Share of the learners that the newest version or canary is asked about, too, with "
+            "answers logged and not returned; default: rollout.shadow.",
+            "SHARE",
+        ),
+    ] = None,
     max_request_bytes: Annotated[
         int, _limit("--max-request-bytes", "Bytes of one request.")
     ] = MAX_REQUEST_BYTES,
@@ -252,6 +261,7 @@ def serve(
             cors_origins=tuple(cors_origin or []),
             otlp_endpoint=otlp_endpoint,
             prediction_log=logged,
+            shadow=_shadow(shadow, config, set_),
             tls_cert=tls_cert,
             tls_key=tls_key,
             limits=Limits(
@@ -285,6 +295,15 @@ def _folder(models: Path | None, config: Path | None, set_: list[str], root: Pat
     if config is not None and models is None:
         return Path(pushed_to(config, set_, root))
     raise MasteryError("expected either --models or --config, which say what to serve.")
+
+
+def _shadow(given: float | None, config: Path | None, set_: list[str]) -> float:
+    """Returns the share that is copied: the option's, or the configuration's."""
+    if given is not None or config is None:
+        return given or 0.0
+    from components.config import load_config
+
+    return load_config(config, set_).rollout.shadow
 
 
 def predict(

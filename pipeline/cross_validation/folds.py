@@ -19,9 +19,8 @@ from components.node.cache_key import code_fingerprint
 from pipeline.cross_validation.render import MARKDOWN, render_markdown
 from pipeline.cross_validation.table import make_table
 from pipeline.layout import Layout, check_root
-from pipeline.run.local import run_pipeline
 from pipeline.run.prepare import lock_root
-from pipeline.run.record import read_records
+from pipeline.run.series import run_one, seconds_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,16 +36,6 @@ _CODE = (
     "components.trainer.run",
     "components.evaluator.executor",
 )
-
-
-class FoldError(MasteryError):
-    """A fold failed; the others are kept."""
-
-
-class FoldInterruptedError(MasteryError):
-    """A fold was interrupted; the others are kept."""
-
-    exit_code = 130
 
 
 def cross_validate(config: Config, root: Path, *, console: PlainConsole) -> CrossValidation:
@@ -65,8 +54,8 @@ def cross_validate(config: Config, root: Path, *, console: PlainConsole) -> Cros
 
     Raises:
         ConfigError: no folds are configured.
-        FoldError: a fold failed.
-        FoldInterruptedError: Ctrl-C, or the process was asked to end.
+        SeriesError: a fold failed.
+        SeriesInterruptedError: Ctrl-C, or the process was asked to end.
         MasteryError: a run could not start.
     """
     count = config.data.splits.folds
@@ -120,30 +109,22 @@ class _Fold:
 
 def _run_fold(config: Config, layout: Layout, number: int, console: PlainConsole) -> _Fold:
     root = layout.fold(number)
-    try:
-        record = run_pipeline(fold_config(config, number), root, console=console)
-    except KeyboardInterrupt:
-        raise _interrupted(number) from None
-    except MasteryError as error:
-        if number == 0:
-            raise
-        raise FoldError(f"fold {number}: {error}\n{_kept(number)}") from error
-    if record.state == "interrupted":
-        raise _interrupted(number)
-    if record.state == "failed" or record.metrics is None:
-        raise FoldError(f"fold {number}: {record.error}\n{_kept(number)}")
-
+    record = run_one(
+        fold_config(config, number),
+        root,
+        name=f"fold {number}",
+        kept=_kept(number),
+        is_first=number == 0,
+        console=console,
+    )
+    assert record.metrics is not None, "a run without metrics has failed"
     return _Fold(
         number=number,
         record=record,
-        seconds=_seconds_of(record, root),
+        seconds=seconds_of(record, root),
         evaluation=Evaluation.read_file(Path(record.metrics)),
         keys=_read_keys(Path(record.metrics).parent / PREDICTIONS_FILE),
     )
-
-
-def _interrupted(number: int) -> FoldInterruptedError:
-    return FoldInterruptedError(f"interrupted in fold {number}. {_kept(number)}")
 
 
 def _kept(number: int) -> str:
@@ -152,12 +133,6 @@ def _kept(number: int) -> str:
         return "No fold is done yet. The same command reuses the nodes that finished."
     done = "Fold 0 is" if number == 1 else f"Folds 0 to {number - 1} are"
     return f"{done} done and kept. The same command goes on with fold {number}."
-
-
-def _seconds_of(record: RunRecord, root: Path) -> float:
-    """Returns how long the run took that made the metrics of a run: this one, or an earlier one."""
-    same = [item for item in read_records(root, record.name) if item.metrics == record.metrics]
-    return same[0].seconds or 0.0
 
 
 def _read_keys(predictions: Path) -> pl.DataFrame:

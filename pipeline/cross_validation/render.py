@@ -90,7 +90,7 @@ def render_markdown(result: CrossValidation) -> str:
         rows = [row.cells() for row in _rows(subset)]
         parts += [
             f"## {for_comment(_title(subset))}",
-            _markdown_table(_header(result), rows, left=2),
+            markdown_table(_header(result), rows, left=2),
         ]
     parts += ["## Folds", _markdown_folds(result), _made_by(result)]
     return "\n\n".join(parts) + "\n"
@@ -98,7 +98,7 @@ def render_markdown(result: CrossValidation) -> str:
 
 def _markdown_folds(result: CrossValidation) -> str:
     header = ["Fold", "Gates", "Run", "Learners", "Outcomes", "Units", "Time"]
-    table = _markdown_table(header, [_fold_cells(fold) for fold in result.folds], left=3)
+    table = markdown_table(header, [_fold_cells(fold) for fold in result.folds], left=3)
     if result.by == "learner":
         return table
 
@@ -122,7 +122,7 @@ def _made_by(result: CrossValidation) -> str:
     return for_comment(f"{made}{data}{spans}.")
 
 
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
     """Returns a table whose first `left` columns are text, and the others numbers."""
     ruler = ["---"] * left + ["--:"] * (len(header) - left)
     escaped = [[for_comment(cell) for cell in row] for row in rows]

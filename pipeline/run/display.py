@@ -121,6 +121,8 @@ def print_summary(record: RunRecord, console: PlainConsole) -> None:
     _print_pushed(record, console)
     if record.data and record.data.spans:
         console.print(f"Data     {record.data.describe()}")
+    if record.retraining:
+        console.print(f"Because  {record.retraining.why}", soft_wrap=True)
     if record.report:
         console.print(f"Report   {record.report}", soft_wrap=True)
     for warning in record.warnings:

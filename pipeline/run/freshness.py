@@ -15,10 +15,18 @@ from ml_metadata.proto.metadata_store_pb2 import Context
 
 from components.contracts.run_record import SeenBefore
 from components.node.node_id import Node
-from pipeline.store.lookups import PLAN_FINGERPRINT, REPEATS, RunHistory
+from pipeline.store.lookups import (
+    PLAN_FINGERPRINT,
+    REPEATS,
+    RETRAINED_AT,
+    RETRAINED_BECAUSE,
+    RunHistory,
+)
 
 if TYPE_CHECKING:
     from tfx.proto.orchestration import pipeline_pb2
+
+    from components.contracts.run_record import Retraining
 
 
 def sign_plan(plan: pipeline_pb2.Pipeline) -> None:
@@ -37,6 +45,21 @@ def sign_plan(plan: pipeline_pb2.Pipeline) -> None:
         for context in node.pipeline_node.contexts.contexts:
             if context.type.name == "pipeline_run":
                 context.properties[PLAN_FINGERPRINT].field_value.string_value = digest.hexdigest()
+
+
+def note_retraining(plan: pipeline_pb2.Pipeline, retraining: Retraining) -> None:
+    """Makes a run of a plan store why the model is trained again in its context.
+
+    Args:
+        plan: signed, since why it runs is not what it does.
+        retraining: why.
+    """
+    for node in plan.nodes:
+        for context in node.pipeline_node.contexts.contexts:
+            if context.type.name == "pipeline_run":
+                moment = retraining.decided_at.isoformat()
+                context.properties[RETRAINED_AT].field_value.string_value = moment
+                context.properties[RETRAINED_BECAUSE].field_value.string_value = retraining.why
 
 
 def seen_before(store: MetadataStore, plan: pipeline_pb2.Pipeline) -> SeenBefore | None:

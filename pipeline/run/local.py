@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from components.command.console import PlainConsole
     from components.config.root import Config
     from components.config.runtime import Metadata
+    from components.contracts.run_record import Retraining
 
 WORKER = (sys.executable, "-m", "pipeline.run.worker")
 _GRACE = 0.5  # seconds between asking the worker to end and killing it
@@ -63,6 +64,7 @@ def run_pipeline(
     from_node: str | None = None,
     to_node: str | None = None,
     only_new_data: bool = False,
+    retraining: Retraining | None = None,
     console: PlainConsole,
 ) -> RunRecord:
     """Runs the pipeline of `config` below `root` and returns how it ended.
@@ -78,6 +80,7 @@ def run_pipeline(
         to_node: stop after this node.
         only_new_data: stop after ExampleGen if the run would only repeat the latest one: the same
             configuration, code and data, to its end.
+        retraining: why the model is trained again, for the run's record and ML Metadata.
         console: where progress is shown.
 
     Raises:
@@ -106,7 +109,7 @@ def run_pipeline(
         snapshot_schema(config, layout)
         plan = RunPlan(
             run=new_run_id(), root=root, config=config, use_cache=use_cache, from_node=first,
-            to_node=last, only_new_data=only_new_data,
+            to_node=last, only_new_data=only_new_data, retraining=retraining,
         )  # fmt: skip
         return _run(plan, layout, store, console)
 
@@ -115,7 +118,10 @@ def _run(plan: RunPlan, layout: Layout, store: Metadata, console: PlainConsole) 
     """Runs a plan in a worker, and keeps its record from the start to the end."""
     config, folder = plan.config, layout.run(plan.run)
     plan.write(folder)
-    record = RunRecord(run=plan.run, name=layout.name, started=datetime.now(UTC), pid=os.getpid())
+    record = RunRecord(
+        run=plan.run, name=layout.name, started=datetime.now(UTC), pid=os.getpid(),
+        retraining=plan.retraining,
+    )  # fmt: skip
     record.write(folder)
 
     started = time.monotonic()

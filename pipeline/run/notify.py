@@ -1,4 +1,4 @@
-"""Notifies people how a run ended, by webhook and by mail.
+"""Notifies people how a run ended, or what a watch found, by webhook and by mail.
 
 A message that cannot be delivered is reported in one line and never fails the run. No error holds
 an address or a password.
@@ -32,32 +32,38 @@ _SHOWN_ERROR = 2000  # characters of an error in a message; the run's record has
 
 
 class Notification(BaseModel):
-    """How a run ended, for any runner; a webhook gets it as JSON.
+    """How a run ended, for any runner, or what a watch found; a webhook gets it as JSON.
 
     Attributes:
         name: of the pipeline.
-        state: how the run ended; `test` for a message that tests the delivery.
+        state: how the run ended; `test` for a message that tests the delivery, `attention`
+            for what `mastery watch` found.
         run: its id, None if it could not start.
         gates_failed: the gates that failed.
         error: why it failed.
         report: path or URL of the report.
         pushed_version: path or URL of the pushed version, None if nothing was pushed.
+        retrained_because: why the model was trained again, where `mastery retrain` decided it.
+        findings: what `mastery watch` found, a text each.
         machine: where it ran.
     """
 
     name: str
-    state: RunState | Literal["test"]
+    state: RunState | Literal["test", "attention"]
     run: str | None = None
     gates_failed: list[GateVerdict] = []
     error: str | None = None
     report: str | None = None
     pushed_version: str | None = None
+    retrained_because: str | None = None
+    findings: list[str] = []
     machine: str = socket.gethostname()
 
     @property
     def title(self) -> str:
         """The message in a few words."""
-        what = "this is a test" if self.state == "test" else self.state
+        words = {"test": "this is a test", "attention": "the model calls for attention"}
+        what = words.get(self.state, self.state)
         pushed = ", a new version is pushed" if self.pushed_version else ""
         return f"Mastery, {self.name}: {what}{pushed}"
 
@@ -66,8 +72,11 @@ class Notification(BaseModel):
         """The whole message, one line per fact."""
         if self.state == "test":
             return f"{self.title}\n{self.machine}"
+        if self.state == "attention":
+            return "\n".join([self.title, *(f"- {text}" for text in self.findings), self.machine])
 
         lines = [self.title]
+        lines += [f"Trained again: {self.retrained_because}"] if self.retrained_because else []
         lines += [_describe_gate(gate) for gate in self.gates_failed]
         if self.error:
             lines.append(shorten(self.error, _SHOWN_ERROR))
@@ -100,6 +109,7 @@ def notification_of(record: RunRecord) -> Notification:
         error=record.error,
         report=record.report,
         pushed_version=record.pushed_version if record.state == "passed" else None,
+        retrained_because=record.retraining.why if record.retraining else None,
     )
 
 

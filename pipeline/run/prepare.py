@@ -96,7 +96,11 @@ def find_log(config: Config) -> None:
     from components.event_log.sources import find_files
     from components.event_log.spans import choose_spans
 
-    chosen = choose_spans([*config.data.events, *config.data.outcome_files], config.data.span)
+    chosen = choose_spans(
+        [*config.data.events, *config.data.outcome_files],
+        config.data.span,
+        with_older=config.data.replay > 0,
+    )
     for table, patterns, mapping in (
         ("events", config.data.events, config.data.event_mapping),
         ("outcomes", config.data.outcome_files, None),

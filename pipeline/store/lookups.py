@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from pipeline.store.connection import MetadataError
 # Custom properties of a run's context.
 PLAN_FINGERPRINT = "plan_fingerprint"
 REPEATS = "repeats"  # the run that this one would have repeated, and therefore stopped
+RETRAINED_AT = "retrained_at"  # when `mastery retrain` decided on the run, ISO 8601
+RETRAINED_BECAUSE = "retrained_because"  # why
 
 # The output of each node that holds its results, and the file in that output.
 RESULT_FILES = {
@@ -42,6 +45,7 @@ _RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
 _SUCCEEDED = (Execution.COMPLETE, Execution.CACHED)
 _UNFINISHED = (Execution.NEW, Execution.RUNNING)
 _OUTPUT = (Event.OUTPUT, Event.INTERNAL_OUTPUT, Event.DECLARED_OUTPUT)
+_INPUT = (Event.INPUT, Event.INTERNAL_INPUT, Event.DECLARED_INPUT)
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,31 @@ class RunHistory:
         run = self.run(run_id)
         return run.custom_properties[REPEATS].string_value or None if run else None
 
+    def retrainings(self, since: datetime, until: datetime) -> list[tuple[str, datetime]]:
+        """Returns the runs by `mastery retrain` whose Trainer was executed, oldest first.
+
+        A run that never got so far, was interrupted while it trained, or found its model in the
+        cache, has not trained again.
+
+        Args:
+            since: of the moments that such runs were decided at; excluded.
+            until: included.
+
+        Returns:
+            The ids of the runs, and when each was decided on.
+        """
+        found = []
+        trainings = {item.id: item for item in self.executions_of_node(Node.TRAINER)}
+        for run, _ in self.runs():
+            text = run.custom_properties[RETRAINED_AT].string_value
+            if not text or not since < (moment := datetime.fromisoformat(text)) <= until:
+                continue
+            executions = self._store.get_executions_by_context(run.id)
+            states = {item.last_known_state for item in executions if item.id in trainings}
+            if states & {Execution.COMPLETE, Execution.FAILED}:
+                found.append((str(run.name), moment))
+        return sorted(found, key=lambda item: item[1])
+
     def executions_of_node(self, node: str) -> list[Execution]:
         """Returns the executions of a node in all runs."""
         context = self._store.get_context_by_type_and_name(_NODE, f"{self._pipeline}.{node}")
@@ -148,7 +177,8 @@ class RunHistory:
         if not _has_succeeded(execution):
             return NodeResult(node, "failed", milliseconds / 1000)
         state: NodeState = "cached" if self.is_cached(execution) else "done"
-        return NodeResult(node, state, milliseconds / 1000, self._outputs(execution))
+        outputs = self._artifacts_of(self._output_events(execution))
+        return NodeResult(node, state, milliseconds / 1000, outputs)
 
     def is_cached(self, execution: Execution) -> bool:
         """Returns whether a node's outputs are those of an earlier execution.
@@ -171,6 +201,11 @@ class RunHistory:
         latest = max(earlier, key=lambda item: int(item.id), default=None)
         return latest is not None and self.output_ids(latest) == self.output_ids(execution)
 
+    def inputs_of(self, execution: Execution) -> dict[str, list[StoredArtifact]]:
+        """Returns the artifacts that an execution read, by input key."""
+        events = self._store.get_events_by_execution_ids([execution.id])
+        return self._artifacts_of([event for event in events if event.type in _INPUT])
+
     def output_ids(self, execution: Execution) -> set[int]:
         """Returns the ids of an execution's outputs."""
         return {event.artifact_id for event in self._output_events(execution)}
@@ -179,16 +214,17 @@ class RunHistory:
         run = self.run(run_id)
         return list(self._store.get_executions_by_context(run.id)) if run else []
 
-    def _outputs(self, execution: Execution) -> dict[str, list[StoredArtifact]]:
-        events = sorted(self._output_events(execution), key=_place_of)
-        ids = [event.artifact_id for event in events]
+    def _artifacts_of(self, events: Iterable[Event]) -> dict[str, list[StoredArtifact]]:
+        """Returns the artifacts of events of an execution, by key and in their order."""
+        ordered = sorted(events, key=_place_of)
+        ids = [event.artifact_id for event in ordered]
         artifacts = self._store.get_artifacts_by_id(ids) if ids else []
         by_id = {artifact.id: _stored(artifact) for artifact in artifacts}
-        outputs: dict[str, list[StoredArtifact]] = defaultdict(list)
-        for event in events:
+        found: dict[str, list[StoredArtifact]] = defaultdict(list)
+        for event in ordered:
             key, _ = _place_of(event)
-            outputs[key].append(by_id[event.artifact_id])
-        return dict(outputs)
+            found[key].append(by_id[event.artifact_id])
+        return dict(found)
 
     def _output_events(self, execution: Execution) -> list[Event]:
         events = self._store.get_events_by_execution_ids([execution.id])
@@ -249,7 +285,7 @@ def _has_succeeded(execution: Execution) -> bool:
 
 
 def _place_of(event: Event) -> tuple[str, int]:
-    """Returns an output's key, and the place of an artifact among those of that key."""
+    """Returns an input's or output's key, and the place of an artifact among those of that key."""
     steps = list(event.path.steps)
     return steps[0].key, steps[1].index if len(steps) > 1 else 0
 

@@ -28,6 +28,12 @@ This page is generated from the typed settings by `make docs`.
 """
 
 
+class WatchedBy(Section):
+    """Who is told what `mastery watch` finds."""
+
+    to: list[Name] = Field(default_factory=list, description="names of channels")
+
+
 class AnswersSettings(Section):
     """How answers reach people."""
 
@@ -38,6 +44,9 @@ class AnswersSettings(Section):
     delivery: Delivery = Field(
         default_factory=Delivery, description="where every answer goes, besides the database"
     )
+    watch: WatchedBy = Field(
+        default_factory=WatchedBy, description="who is told what `mastery watch` finds"
+    )
     board: Board = Field(default_factory=Board, description="the pages")
     effect: Effect = Field(
         default_factory=Effect, description="what calling changes: nobody is held out by default"
@@ -45,15 +54,19 @@ class AnswersSettings(Section):
 
     @model_validator(mode="after")
     def _rules_name_channels(self) -> AnswersSettings:
-        for place, rule in enumerate(self.alerts.rules):
-            for number, name in enumerate(rule.to):
-                if name not in self.channels:
-                    listed = ", ".join(self.channels) or "there are none"
-                    hint = did_you_mean(name, self.channels)
-                    raise KeyedError(
-                        ["alerts", "rules", place, "to", number],
-                        f"expected the name of a channel ({listed}), found {name!r}{hint}",
-                    )
+        named: list[tuple[list[str | int], str]] = [
+            (["alerts", "rules", place, "to", number], name)
+            for place, rule in enumerate(self.alerts.rules)
+            for number, name in enumerate(rule.to)
+        ]
+        named += [(["watch", "to", number], name) for number, name in enumerate(self.watch.to)]
+        for keys, name in named:
+            if name not in self.channels:
+                listed = ", ".join(self.channels) or "there are none"
+                hint = did_you_mean(name, self.channels)
+                raise KeyedError(
+                    keys, f"expected the name of a channel ({listed}), found {name!r}{hint}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -79,7 +92,12 @@ def load_settings(path: Path | None) -> AnswersSettings:
     return load_file(
         path,
         AnswersSettings,
-        paths=[("channels", "*", "path"), ("board", "models"), ("effect", "opt_out")],
+        paths=[
+            ("channels", "*", "path"),
+            ("board", "models"),
+            ("board", "watch"),
+            ("effect", "opt_out"),
+        ],
         example="alerts: {rules: []}",
         reference="docs/answers-configuration.md",
     )

@@ -28,6 +28,7 @@ from serving.board.pages import (
     learner_path,
     people,
     versions,
+    watch,
     worklist,
 )
 from serving.board.rendering import FOLDER, LANGUAGE_COOKIE, LANGUAGE_NAMES
@@ -46,6 +47,7 @@ PAGES: tuple[tuple[Sequence[Route], Role], ...] = (
     (groups.ROUTES, "manager"),
     (versions.ROUTES, "manager"),
     (effect.ROUTES, "manager"),
+    (watch.ROUTES, "manager"),
     (approvals.ROUTES, "manager"),
     (people.ROUTES, "admin"),
 )

@@ -10,5 +10,16 @@
 from serving.client.answers import Answer, Explanation
 from serving.client.calls import PredictError, Retry, Target
 from serving.client.model_client import Client, connect
+from serving.client.shadow import Shadow, ShadowedAnswer
 
-__all__ = ["Answer", "Client", "Explanation", "PredictError", "Retry", "Target", "connect"]
+__all__ = [
+    "Answer",
+    "Client",
+    "Explanation",
+    "PredictError",
+    "Retry",
+    "Shadow",
+    "ShadowedAnswer",
+    "Target",
+    "connect",
+]

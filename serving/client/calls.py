@@ -12,6 +12,9 @@ from components.errors import MasteryError
 
 Result = TypeVar("Result")
 
+# Whom the rows of a request are about: a name for each, separated by commas, or one for all.
+LEARNER_HEADER = "x-learner"
+
 
 class PredictError(MasteryError):
     """The server did not answer, refused the request, or sent something other than predictions."""

@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 from google.protobuf import wrappers_pb2
 
-from serving.client.calls import PredictError, Target, Transient
+from serving.client.calls import LEARNER_HEADER, PredictError, Target, Transient
 from serving.messages import describe
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -115,7 +115,11 @@ class GrpcTransport:
         )
 
     def call(
-        self, signature: str, inputs: Mapping[str, Sequence[Any]], timeout: float
+        self,
+        signature: str,
+        inputs: Mapping[str, Sequence[Any]],
+        timeout: float,
+        learners: str | None = None,
     ) -> dict[str, list[Any]]:
         """Returns the outputs of a signature.
 
@@ -123,6 +127,7 @@ class GrpcTransport:
             signature: its name.
             inputs: columns of serialized examples (bytes), text or numbers.
             timeout: seconds.
+            learners: the metadata `x-learner`.
 
         Raises:
             Transient: the server cannot be reached or is busy.
@@ -130,8 +135,11 @@ class GrpcTransport:
                 answers with tensors of an unknown form.
         """
         request = build_predict_request(self._target, signature, inputs)
+        metadata = self._metadata
+        if learners is not None:
+            metadata = [*(metadata or ()), (LEARNER_HEADER, learners)]
         try:
-            response = self._predict(request, timeout=timeout, metadata=self._metadata)
+            response = self._predict(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
             where = f"{self._address}, {self._target.describe()}"
             text = str(error.details()).rstrip(".")

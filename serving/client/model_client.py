@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ from serving.client.answers import (
     parse_explanations,
 )
 from serving.client.calls import Retry, Target
+from serving.client.shadow import Shadow, ShadowCopies
 
 Learner = Mapping[str, Any]  # lists of steps, and single values beside them
 Parsed = TypeVar("Parsed")
@@ -38,7 +40,11 @@ class Transport(Protocol):
     """The connection to a server, by REST or gRPC."""
 
     def call(
-        self, signature: str, inputs: Mapping[str, Sequence[Any]], timeout: float
+        self,
+        signature: str,
+        inputs: Mapping[str, Sequence[Any]],
+        timeout: float,
+        learners: str | None = None,
     ) -> dict[str, list[Any]]:
         """Returns the outputs of a signature; inputs are columns of bytes, text or numbers."""
 
@@ -47,24 +53,51 @@ class Transport(Protocol):
 
 
 class Client:
-    """Asks a model for answers, and tries again if that may help; made by `connect`."""
+    """Asks a model for answers, and tries again if that may help; made by `connect`.
 
-    def __init__(self, transport: Transport, retry: Retry, batch: int = BATCH) -> None:
+    Attributes:
+        shadow: the copies that go to another version; None without.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        retry: Retry,
+        batch: int = BATCH,
+        shadow: ShadowCopies | None = None,
+    ) -> None:
         self._transport = transport
         self._retry = retry
         self._batch = batch
+        self.shadow = shadow
 
-    def predict(self, examples: Sequence[bytes]) -> list[Answer]:
+    def predict(
+        self, examples: Sequence[bytes], learners: Sequence[str] | None = None
+    ) -> list[Answer]:
         """Returns the answers for serialized `tf.Example`s, in their order.
+
+        Args:
+            examples: the questions.
+            learners: whom each of them is about, so that a learner has the same version each time
+                while `mastery serve` has a canary. Hashes of the names are sent, in a header.
 
         Raises:
             PredictError: a request was refused, or no attempts or no time are left for it. The
                 deadline applies to each request.
         """
-        return self._ask(SERVING_DEFAULT, {EXAMPLES: examples}, parse_answers)
+        answers = self._ask(SERVING_DEFAULT, {EXAMPLES: examples}, parse_answers, learners)
+        if self.shadow is not None:
+            for start in range(0, len(examples), self._batch):
+                rows = slice(start, start + self._batch)
+                named = None if learners is None else learners[rows]
+                self.shadow.offer(examples[rows], named, answers[rows])
+        return answers
 
     def explain(
-        self, examples: Sequence[bytes], explained_class: str | Sequence[str] | None = ""
+        self,
+        examples: Sequence[bytes],
+        explained_class: str | Sequence[str] | None = "",
+        learners: Sequence[str] | None = None,
     ) -> list[Explanation]:
         """Returns the answers for serialized `tf.Example`s with what each feature adds to them.
 
@@ -72,6 +105,7 @@ class Client:
             examples: as for `predict`.
             explained_class: the class to explain, of all or of each; "" for the predicted one, None
                 for a regression, which has no classes.
+            learners: as for `predict`.
 
         Raises:
             PredictError: as for `predict`; a version that cannot explain refuses the request.
@@ -86,7 +120,7 @@ class Client:
         0.78
         """
         inputs = {EXAMPLES: examples, **_classes(explained_class, len(examples))}
-        return self._ask(EXPLAIN, inputs, parse_explanations)
+        return self._ask(EXPLAIN, inputs, parse_explanations, learners)
 
     def explain_steps(
         self, learners: Sequence[Learner], explained_class: str | Sequence[str] | None = ""
@@ -118,16 +152,22 @@ class Client:
         signature: str,
         inputs: Mapping[str, Sequence[Any]],
         parse: Callable[[Outputs, int], list[Parsed]],
+        learners: Sequence[str] | None = None,
     ) -> list[Parsed]:
         """Returns what is parsed from the answers to all rows, a batch of them in a request."""
         answers: list[Parsed] = []
         for part, count in _batches(inputs, self._batch):
-            outputs = self._retry.call(partial(self._transport.call, signature, part))
+            start = len(answers)
+            named = None if learners is None else pseudonyms(learners[start : start + count])
+            call = partial(self._transport.call, signature, part, learners=named)
+            outputs = self._retry.call(call)
             answers += parse(outputs, count)
         return answers
 
     def close(self) -> None:
         """Closes connections."""
+        if self.shadow is not None:
+            self.shadow.close()
         self._transport.close()
 
     def __enter__(self) -> Client:
@@ -150,6 +190,18 @@ def _batches(
     for start in range(0, count, size):
         part = {name: column[start : start + size] for name, column in inputs.items()}
         yield part, min(size, count - start)
+
+
+def pseudonyms(learners: Sequence[str]) -> str:
+    """Returns the header `X-Learner` for the learners of a request's rows.
+
+    >>> pseudonyms(["ann", "ben"]), pseudonyms(["ann", "ann"])
+    ('49915e0d7d4b402e,6700869c8ff7480e', '49915e0d7d4b402e')
+    """
+    known = {name: sha256(name.encode()).hexdigest()[:16] for name in learners}
+    if len(known) == 1:
+        return next(iter(known.values()))
+    return ",".join(known[name] for name in learners)
 
 
 def _classes(
@@ -226,6 +278,7 @@ def connect(
     retry: Retry | None = None,
     batch: int = BATCH,
     token: str | None = None,
+    shadow: Shadow | None = None,
 ) -> Client:
     """Returns a client; it sends nothing before the first request.
 
@@ -239,6 +292,7 @@ def connect(
         batch: examples per request, at most; a server that batches refuses more than its
             max_batch_size.
         token: sent as `Authorization: Bearer`; TensorFlow Serving itself needs none.
+        shadow: another version that is asked the same, and whose answers are not returned.
 
     Raises:
         MasteryError: the address is of another kind or holds a password, or both a version and a
@@ -257,7 +311,11 @@ def connect(
         )
     target = Target(model, version, label)
     transport = _transport(server, target, token)
-    return Client(transport, retry or Retry(), batch)
+    copies = None
+    if shadow is not None:
+        other = Target(model, shadow.version, shadow.label)
+        copies = ShadowCopies(shadow, _transport(server, other, token))
+    return Client(transport, retry or Retry(), batch, copies)
 
 
 def _transport(server: str, target: Target, token: str | None) -> Transport:

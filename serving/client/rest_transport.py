@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from components.command.escape import shorten
-from serving.client.calls import PredictError, Target, Transient
+from serving.client.calls import LEARNER_HEADER, PredictError, Target, Transient
 
 BUSY = (429, 503)
 
@@ -34,7 +34,11 @@ class RestTransport:
         self._client = httpx.Client(headers=headers)
 
     def call(
-        self, signature: str, inputs: Mapping[str, Sequence[Any]], timeout: float
+        self,
+        signature: str,
+        inputs: Mapping[str, Sequence[Any]],
+        timeout: float,
+        learners: str | None = None,
     ) -> dict[str, list[Any]]:
         """Returns the outputs of a signature.
 
@@ -42,6 +46,7 @@ class RestTransport:
             signature: its name.
             inputs: columns of serialized examples (bytes), text or numbers.
             timeout: seconds.
+            learners: the header `X-Learner`.
 
         Raises:
             Transient: the server cannot be reached, breaks the connection, or is busy.
@@ -52,7 +57,10 @@ class RestTransport:
         # NaN is a number for TensorFlow Serving: a missing one.
         body = json.dumps({"signature_name": signature, "inputs": columns}, ensure_ascii=False)
         try:
-            response = self._client.post(self._url, content=body.encode(), timeout=timeout)
+            headers = None if learners is None else {LEARNER_HEADER: learners}
+            response = self._client.post(
+                self._url, content=body.encode(), timeout=timeout, headers=headers
+            )
         except httpx.TimeoutException as error:
             raise PredictError(f"{self._url}: no answer within {timeout:.3g} s.") from error
         except httpx.TransportError as error:

@@ -118,4 +118,6 @@ def _select(query: Query) -> Select[Any]:
         conditions.append(ServedAnswer.label == query.label)
     if query.input_hash is not None:
         conditions.append(ServedAnswer.input_hash.startswith(query.input_hash, autoescape=True))
+    if query.shadow is not None:
+        conditions.append(ServedAnswer.shadow.is_(query.shadow))
     return select(*_COLUMNS).where(*conditions)

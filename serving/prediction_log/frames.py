@@ -53,6 +53,7 @@ class Row(NamedTuple):
         input_hash: see `row_hashes`, in hexadecimal.
         answer: the outputs of this row, by name.
         latency: seconds from the request's arrival until its answer was computed.
+        shadow: whether the answer was returned to nobody; see `serving.server.shadow`.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Row(NamedTuple):
     input_hash: str
     answer: dict[str, Any]
     latency: float
+    shadow: bool = False
 
 
 # What rows of one request share: when it arrived, in seconds since 1970; seconds until its answer
@@ -78,22 +80,28 @@ class Layout:
         model: the model's name.
         version: the version.
         outputs: names and dtypes; "O" for bytes.
+        shadow: whether the answers were returned to nobody.
     """
 
     model: str
     version: int
     outputs: tuple[tuple[str, str], ...]
+    shadow: bool = False
 
     @classmethod
-    def of(cls, model: str, version: int, outputs: Mapping[str, Array]) -> Layout:
+    def of(
+        cls, model: str, version: int, outputs: Mapping[str, Array], *, shadow: bool = False
+    ) -> Layout:
         """Returns the layout of a version's outputs."""
         named = ((name, _plain(values).dtype) for name, values in outputs.items())
-        return cls(model, version, tuple((name, dtype.str.lstrip("<>|=")) for name, dtype in named))
+        dtypes = tuple((name, dtype.str.lstrip("<>|=")) for name, dtype in named)
+        return cls(model, version, dtypes, shadow)
 
     @cached_property
     def body(self) -> bytes:
         """The body of its frame."""
-        return b"L" + json.dumps([self.model, self.version, self.outputs]).encode()
+        mark = [True] if self.shadow else []  # without one, as files had it before there were any
+        return b"L" + json.dumps([self.model, self.version, self.outputs, *mark]).encode()
 
     @cached_property
     def frame(self) -> bytes:
@@ -108,8 +116,8 @@ class Layout:
     @classmethod
     def parse(cls, body: bytes) -> Layout:
         """Returns the layout that a frame holds."""
-        model, version, outputs = json.loads(body[1:])
-        return cls(model, version, tuple((name, dtype) for name, dtype in outputs))
+        model, version, outputs, *mark = json.loads(body[1:])
+        return cls(model, version, tuple((name, dtype) for name, dtype in outputs), any(mark))
 
 
 class Rows(NamedTuple):
@@ -255,6 +263,7 @@ def _rows(hashes: list[bytes], rows: Rows, layout: Layout, prefix: str) -> Itera
             input_hash=digest.hex(),
             answer={name: column[place] for name, column in zip(names, columns, strict=True)},
             latency=latency,
+            shadow=layout.shadow,
         )
 
 

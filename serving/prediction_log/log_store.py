@@ -25,6 +25,7 @@ class Query:
         version: the version that answered.
         label: the version label that was asked for.
         input_hash: of the input, in hexadecimal; its beginning is enough.
+        shadow: answers that were returned (False), that were not (True), or both (None).
     """
 
     since: datetime | None = None
@@ -32,6 +33,7 @@ class Query:
     version: int | None = None
     label: str | None = None
     input_hash: str | None = None
+    shadow: bool | None = False
 
     def has(self, row: Row) -> bool:
         """Returns whether a row is to be read."""
@@ -41,6 +43,7 @@ class Query:
             and self.version in (None, row.version)
             and self.label in (None, row.label)
             and row.input_hash.startswith(self.input_hash or "")
+            and self.shadow in (None, row.shadow)
         )
 
 

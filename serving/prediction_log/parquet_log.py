@@ -33,6 +33,7 @@ SCHEMA: dict[str, Any] = {
     "input_hash": pl.String,
     "answer": pl.String,  # JSON: each version may have other outputs
     "latency": pl.Float64,
+    "shadow": pl.Boolean,  # files from before there were shadows lack it
 }
 
 
@@ -65,14 +66,14 @@ class ParquetLog:
         waiting, names = self._waiting(query)
         for _, parts in self._days(query, without=names):
             for part in parts:
-                yield from _rows(_selected(pl.scan_parquet(part, glob=False), query))
+                yield from _rows(_selected(_scan(part), query))
         yield from waiting
 
     def last(self, query: Query, count: int) -> list[Row]:
         """Returns the last rows, in the order of time."""
         found, names = self._waiting(query)
         for _, parts in reversed(self._days(query, without=names)):
-            scanned = pl.concat([pl.scan_parquet(part, glob=False) for part in parts])
+            scanned = pl.concat([_scan(part) for part in parts])
             found += _rows(_selected(scanned, query).top_k(count, by="at"))
             if len(found) >= count:
                 break
@@ -179,6 +180,12 @@ def as_table(rows: list[Row]) -> pl.DataFrame:
     return pl.DataFrame(written, schema=SCHEMA, orient="row")
 
 
+def _scan(part: Path) -> pl.LazyFrame:
+    """Returns a file's rows; those of a file without the column `shadow` were all returned."""
+    frame = pl.scan_parquet(part, glob=False, schema=SCHEMA, missing_columns="insert")
+    return frame.with_columns(pl.col("shadow").fill_null(False))
+
+
 def _rows(frame: pl.LazyFrame) -> list[Row]:
     found = map(Row._make, frame.select(list(SCHEMA)).collect().iter_rows())
     return [row._replace(answer=json.loads(str(row.answer))) for row in found]
@@ -196,6 +203,8 @@ def _selected(frame: pl.LazyFrame, query: Query) -> pl.LazyFrame:
         conditions.append(pl.col("label") == query.label)
     if query.input_hash is not None:
         conditions.append(pl.col("input_hash").str.starts_with(query.input_hash))
+    if query.shadow is not None:
+        conditions.append(pl.col("shadow") == query.shadow)
     return frame.filter(*conditions) if conditions else frame
 
 

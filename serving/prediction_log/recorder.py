@@ -47,20 +47,47 @@ class Asked:
     Attributes:
         started: when it arrived, by `time.perf_counter`.
         label: the version label that it asks for, if any.
+        learners: the names of its rows' learners, if it gives them.
         is_logged: whether the log has its rows, as far as they are in the sample.
+        is_lost: whether some of these could not be logged.
     """
 
     started: float
     label: str | None = None
+    learners: str | None = None
     is_logged: bool = False
+    is_lost: bool = False
+
+    def part(self, places: Sequence[int]) -> Asked:
+        """Returns the same request for some of its rows."""
+        names = None if self.learners is None else self.learners.split(",")
+        if names is not None and len(names) > 1:
+            names = [names[place] for place in places]
+        return Asked(self.started, self.label, None if names is None else ",".join(names))
+
+    def conclude(self, parts: Sequence[Asked]) -> None:
+        """Takes over what became of the rows of all parts."""
+        self.is_lost = any(part.is_lost for part in parts)
+        self.is_logged = not self.is_lost and any(part.is_logged for part in parts)
 
 
 class Recorder:
     """The prediction log of a running server, as far as the server has to do with it."""
 
-    def __init__(self, settings: PredictionLogSettings, model: str) -> None:
+    def __init__(
+        self, settings: PredictionLogSettings, model: str, *, shadow: bool = False
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            settings: of the log.
+            model: the model's name.
+            shadow: whether the answers are returned to nobody. Then this process is the helper of
+                a server, whose other process moves these rows, too.
+        """
         self._settings = settings
         self._model = model
+        self._shadow = shadow
         self._spool = Spool(settings.spool_folder)
         self._below = round(settings.sample * 2**64)
         self._warned: set[str] = set()
@@ -100,7 +127,8 @@ class Recorder:
                 f"{error.filename or self._settings.spool_folder}: the prediction log cannot be "
                 f"written: {error.strerror}."
             ) from None
-        self._start_mover()
+        if not self._shadow:
+            self._start_mover()
         self._thread.start()
 
     def stop(self) -> None:
@@ -155,9 +183,10 @@ class Recorder:
         since = time.time() - now
         requests = [(since + item.started, now - item.started, item.label) for item, _ in asked]
         frame = encode_rows(layout, hashes, owners, requests, outputs)
-        if self._spool.append(layout, frame, len(hashes)):
-            for owner in owners:
-                asked[owner][0].is_logged = True
+        is_logged = self._spool.append(layout, frame, len(hashes))
+        for owner in owners:
+            asked[owner][0].is_logged = is_logged
+            asked[owner][0].is_lost = not is_logged
 
     def fail(self, error: Exception, rows: int) -> None:
         """Counts rows that could not be encoded as lost."""
@@ -166,7 +195,7 @@ class Recorder:
 
     def layout(self, version: int, outputs: Arrays) -> Layout:
         """Returns the layout of a version's outputs."""
-        return Layout.of(self._model, version, outputs)
+        return Layout.of(self._model, version, outputs, shadow=self._shadow)
 
     def _warn_once(self, what: str, error: Exception) -> None:
         if what not in self._warned:
@@ -194,7 +223,8 @@ class Recorder:
         return DATABASE_SECONDS if is_quick else FOLDER_SECONDS
 
     def _keep_mover(self) -> None:
-        assert self._mover is not None
+        if self._mover is None:
+            return
         code = self._mover.poll()
         if code is None or time.monotonic() < self._restart_at:
             return
@@ -249,4 +279,6 @@ class Recording:
                 self._layout = self._recorder.layout(self._version, outputs)
             self._recorder.record(self._layout, self._hasher.hash(inputs), asked, outputs)
         except Exception as error:  # whatever it is, the requests have their answers
+            for item, _ in asked:
+                item.is_lost = True
             self._recorder.fail(error, sum(rows for _, rows in asked))

@@ -35,6 +35,7 @@ from serving.server.http_protocol import BoundedHttp
 from serving.server.predictor import Predictor
 from serving.server.rest_api import RestApi
 from serving.server.served_versions import ServedVersions
+from serving.server.shadow import Shadow
 from serving.server.telemetry import ServerMetrics
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class EmbeddedServer:
         grpc_port: port of gRPC, after the start.
         versions: the versions that are served.
         recorder: of the prediction log; None without one.
+        shadow: what asks another version the same; None without one.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -112,7 +114,9 @@ class EmbeddedServer:
         self.recorder = None if asked_for is None else Recorder(asked_for, settings.name)
         self._metrics.recorder = self.recorder
         self.versions = ServedVersions(settings, self._executor, self._metrics, self.recorder)
-        self._predictor = Predictor(settings, self.versions, self._metrics)
+        self.shadow = Shadow(settings, settings.shadow) if settings.shadow else None
+        self._metrics.shadow = self.shadow
+        self._predictor = Predictor(settings, self.versions, self._metrics, self.shadow)
         self._connections = _connections(settings)
         self._health = Health(settings.name, self.versions)
         self.rest_port = self.grpc_port = 0
@@ -225,6 +229,8 @@ class EmbeddedServer:
         self._connections.end_all()
         self._api.close()
         await asyncio.to_thread(self._predictor.tracing.close)
+        if self.shadow is not None:
+            await asyncio.to_thread(self.shadow.close)
         if self.recorder is not None:
             await asyncio.to_thread(self.recorder.stop)
         self._executor.shutdown(wait=False, cancel_futures=True)

@@ -33,6 +33,7 @@ from tensorflow_serving.apis.regression_pb2 import RegressionRequest, Regression
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
 from components.command.escape import shorten
+from serving.client.calls import LEARNER_HEADER
 from serving.prediction_log.settings import LOG_HEADERS
 from serving.server.open_inference_grpc import MESSAGES, SERVICE, OpenInferenceGrpc
 from serving.server.predictor import (
@@ -112,7 +113,7 @@ class GrpcApi:
         predictor = self._predictor
         choice = _choice(request.model_spec)
         with (
-            predictor.request("GRPC", choice.label) as asked,
+            predictor.request("GRPC", choice.label, call.headers.get(LEARNER_HEADER)) as asked,
             predictor.lease(choice) as servable,
         ):
             async with asyncio.timeout(predictor.settings.limits.request_timeout):
@@ -121,15 +122,16 @@ class GrpcApi:
                 is_large = request.ByteSize() > SMALL
                 inputs = await in_thread_if(is_large, decode_tensors, request.inputs, signature)
 
-                outputs = await predictor.run(servable, signature, inputs, asked)
+                answered = await predictor.answer(choice, servable, signature, inputs, asked)
                 if asked.is_logged:
                     call.set_trailing_metadata(LOG_HEADERS.items())
 
                 response = PredictResponse()
                 response.model_spec.name = request.model_spec.name
                 response.model_spec.signature_name = signature.name
-                response.model_spec.version.value = servable.version
-                outputs = {name: outputs[name] for name in names}
+                if answered.version is not None:
+                    response.model_spec.version.value = answered.version
+                outputs = {name: answered.outputs[name] for name in names}
                 is_large = sum(values.size for values in outputs.values()) > SMALL_ANSWER
                 await in_thread_if(is_large, _fill, response, outputs, signature)
                 return response

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.command.escape import shorten
+from serving.client.calls import LEARNER_HEADER
 from serving.messages import describe
 from serving.prediction_log.settings import LOG_HEADERS
 from serving.server.open_inference import (
@@ -191,7 +192,7 @@ class OpenInferenceGrpc:
         predictor = self._predictor
         choice = model_choice(request.model_name, request.model_version)
         with (
-            predictor.request("GRPC", choice.label) as asked,
+            predictor.request("GRPC", choice.label, call.headers.get(LEARNER_HEADER)) as asked,
             predictor.lease(choice) as servable,
         ):
             async with asyncio.timeout(predictor.settings.limits.request_timeout):
@@ -201,12 +202,14 @@ class OpenInferenceGrpc:
                 is_large = request.ByteSize() > SMALL
                 inputs = await in_thread_if(is_large, decode_infer_inputs, question, signature)
 
-                outputs = await predictor.run(servable, signature, inputs, asked)
+                answered = await predictor.answer(choice, servable, signature, inputs, asked)
+                outputs = answered.outputs
                 if asked.is_logged:
                     call.set_trailing_metadata(LOG_HEADERS.items())
 
+                version = "" if answered.version is None else str(answered.version)
                 response = _CLASSES["ModelInferResponse"](
-                    model_name=choice.name, model_version=str(servable.version), id=request.id
+                    model_name=choice.name, model_version=version, id=request.id
                 )
                 is_large = sum(outputs[name].size for name in requested) > SMALL_ANSWER
                 await in_thread_if(is_large, _fill, response, outputs, signature, requested)

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from components.command.escape import shorten
+from serving.client.calls import LEARNER_HEADER
 from serving.prediction_log.settings import LOG_HEADERS
 from serving.server.json_tensors import encode_json
 from serving.server.open_inference import (
@@ -145,21 +146,26 @@ class OpenInferenceRest:
         predictor = self._predictor
         header_length = request.headers.get(HEADER_LENGTH)
         async with self._body(request) as body:
-            with predictor.request("REST", choice.label) as asked:
+            learners = request.headers.get(LEARNER_HEADER)
+            with predictor.request("REST", choice.label, learners) as asked:
                 async with asyncio.timeout(predictor.settings.limits.request_timeout):
                     with predictor.lease(choice) as servable:
                         question = await self._read(body, header_length, servable)
-                        answer = await self._answer(question, choice.name, servable, asked)
+                        answer = await self._answer(question, choice, servable, asked)
         return _infer_response(*answer, LOG_HEADERS if asked.is_logged else {})
 
     async def _answer(
-        self, question: InferQuestion, model: str, servable: Servable, asked: Asked
+        self, question: InferQuestion, choice: ModelChoice, servable: Servable, asked: Asked
     ) -> tuple[bytes, int | None]:
         signature = servable.model.signature(question.signature_name)
         requested = requested_outputs(question.request, signature)
-        outputs = await self._predictor.run(servable, signature, question.inputs, asked)
+        inputs = question.inputs
+        answered = await self._predictor.answer(choice, servable, signature, inputs, asked)
+        outputs = answered.outputs
 
-        head = {"model_name": model, "model_version": str(servable.version)}
+        head = {"model_name": choice.name}
+        if answered.version is not None:
+            head["model_version"] = str(answered.version)
         if question.request.id:
             head["id"] = question.request.id
         is_large = sum(outputs[name].size for name in requested) > SMALL_ANSWER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,14 +19,17 @@ from components.command.escape import shorten
 from components.contracts.names import SERVING_DEFAULT
 from serving.prediction_log.recorder import Asked
 from serving.server.bounds import Admission, ByteBudget
+from serving.server.canary import can_answer_for, join, learner_keys, select
 from serving.server.model_signatures import Arrays, Signature, method_mismatch
 from serving.server.request_error import QUOTED, RequestError, invalid, quoted
 from serving.server.telemetry import ServerMetrics, Tracing
 
 if TYPE_CHECKING:
+    from serving.server.canary import Split
     from serving.server.servable import Servable
     from serving.server.served_versions import ServedVersions
     from serving.server.server_settings import ServerSettings
+    from serving.server.shadow import Shadow
 
 SMALL = 64 * 2**10  # bytes: reading such a message takes under 2 ms, so the event loop does it
 SMALL_ANSWER = 4 * 2**10  # values: the same for writing outputs
@@ -45,20 +48,38 @@ _UNPARSED = "Could not parse example input"
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """The model, and maybe the version, of a request; by default the newest version."""
+    """The model, and maybe the version, of a request; by default the stable or newest one."""
 
     name: str
     version: int | None = None
     label: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to a request.
+
+    Attributes:
+        outputs: arrays by name.
+        version: who answered; None where two versions answered some of the rows each.
+    """
+
+    outputs: Arrays
+    version: int | None
+
+
 class Predictor:
     """Answers for one model; belongs to one event loop."""
 
     def __init__(
-        self, settings: ServerSettings, versions: ServedVersions, metrics: ServerMetrics
+        self,
+        settings: ServerSettings,
+        versions: ServedVersions,
+        metrics: ServerMetrics,
+        shadow: Shadow | None = None,
     ) -> None:
         self.settings = settings
+        self.shadow = shadow
         self.versions = versions
         self.metrics = metrics
         self.admission = Admission(settings.limits.max_requests)
@@ -66,12 +87,15 @@ class Predictor:
         self.tracing = Tracing(settings.otlp_endpoint)
 
     @contextmanager
-    def request(self, entrypoint: str, label: str | None = None) -> Iterator[Asked]:
+    def request(
+        self, entrypoint: str, label: str | None = None, learners: str | None = None
+    ) -> Iterator[Asked]:
         """Admits and counts one request to predict.
 
         Args:
             entrypoint: "REST" or "GRPC".
             label: the version label that it asks for, if any.
+            learners: its header `X-Learner`, if any.
 
         Raises:
             RequestError: whatever the block raises, in a caller's terms; or the server is full.
@@ -82,7 +106,7 @@ class Predictor:
         try:
             with self.admission.admit():
                 self.metrics.requests_in_progress = self.admission.count
-                yield Asked(started, label)
+                yield Asked(started, label, learners)
         except asyncio.CancelledError:
             status = StatusCode.CANCELLED
             raise
@@ -104,6 +128,105 @@ class Predictor:
         self._check_name(choice)
         with self.versions.lease(choice.version, choice.label) as servable:
             yield servable
+
+    async def answer(
+        self,
+        choice: ModelChoice,
+        servable: Servable,
+        signature: Signature,
+        inputs: Arrays,
+        asked: Asked,
+    ) -> Answered:
+        """Answers one request; some of its rows by the canary, if the request leaves the choice.
+
+        Args:
+            choice: what the request asks for.
+            servable: the version that it leads to.
+            signature: one of its signatures.
+            inputs: arrays by name.
+            asked: the request.
+
+        Raises:
+            RequestError: see `run`; or the header `X-Learner` does not fit.
+            tf.errors.OpError: see `run`.
+        """
+        split = self.versions.split
+        leaves_choice = choice.version is None and not choice.label
+        if (
+            split is not None
+            and split.canary is not None
+            and leaves_choice
+            and split.stable == servable.version
+        ):
+            return await self._answer_split(split, servable, signature, inputs, asked)
+        outputs = await self.run(servable, signature, inputs, asked)
+        return Answered(outputs, servable.version)
+
+    async def _answer_split(
+        self, split: Split, stable: Servable, signature: Signature, inputs: Arrays, asked: Asked
+    ) -> Answered:
+        rows = signature.check(inputs, self.settings.limits.max_rows)
+        keys = learner_keys(asked.learners, signature, inputs, rows)
+        taken = [place for place, key in enumerate(keys) if split.takes(key)]
+        if taken and split.canary in self.versions.available:
+            with self.versions.lease(split.canary, None) as canary:
+                other = canary.model.signatures.get(signature.name)
+                if other is not None and can_answer_for(other, signature):
+                    found = await self._answer_both(stable, canary, signature, inputs, asked, taken)
+                    if found is not None:
+                        return found
+            self.metrics.routed("unfit", len(taken))
+            taken = []
+        outputs = await self.run(stable, signature, inputs, asked)
+        self.metrics.routed("stable", rows)
+        return Answered(outputs, stable.version)
+
+    async def _answer_both(
+        self,
+        stable: Servable,
+        canary: Servable,
+        signature: Signature,
+        inputs: Arrays,
+        asked: Asked,
+        taken: Sequence[int],
+    ) -> Answered | None:
+        """Answers some rows by the canary; returns None if the answers do not fit together.
+
+        Args:
+            stable: answers the other rows.
+            canary: answers those in `taken`.
+            signature: of the stable version; the canary has the same.
+            inputs: arrays by name.
+            asked: the request.
+            taken: places of rows, one or more.
+        """
+        other = canary.model.signature(signature.name)
+        rows = signature.check(inputs, self.settings.limits.max_rows)
+        if len(taken) == rows:
+            outputs = await self.run(canary, other, inputs, asked)
+            self.metrics.routed("canary", rows)
+            return Answered({name: outputs[name] for name in signature.outputs}, canary.version)
+
+        left = sorted({*range(rows)} - {*taken})
+        parts = (asked.part(left), asked.part(taken))
+        answers = await asyncio.gather(
+            self.run(stable, signature, select(inputs, left), parts[0]),
+            self.run(canary, other, select(inputs, taken), parts[1]),
+            return_exceptions=True,
+        )
+        outputs_of: list[Arrays] = []
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            outputs_of.append(answer)
+
+        joined = join([(left, outputs_of[0]), (taken, outputs_of[1])], rows)
+        if joined is None:
+            return None
+        asked.conclude(parts)
+        self.metrics.routed("stable", len(left))
+        self.metrics.routed("canary", len(taken))
+        return Answered(joined, None)
 
     async def run(
         self, servable: Servable, signature: Signature, inputs: Arrays, asked: Asked
@@ -129,7 +252,12 @@ class Predictor:
             "mastery.rows": rows,
         }
         with self.tracing.step("predict", attributes):
-            return await servable.batcher(signature.name).submit(inputs, rows, asked)
+            outputs = await servable.batcher(signature.name).submit(inputs, rows, asked)
+        if self.shadow is not None:
+            other = self.versions.other_than(servable.version)
+            if other is not None:
+                self.shadow.offer(other, signature, inputs, rows, asked)
+        return outputs
 
     def refuse(self, choice: ModelChoice, signature_name: str, method: str) -> RequestError:
         """Returns TensorFlow Serving's refusal to classify or regress with such a signature.

@@ -25,6 +25,7 @@ from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRespo
 
 from components.command.escape import shorten
 from components.model_version.folders import version_number
+from serving.client.calls import LEARNER_HEADER
 from serving.prediction_log.settings import HEADER, LOG_HEADERS
 from serving.server.bounds import body_of, check_token
 from serving.server.json_requests import JsonProcess, Read, parse_examples_request, read_request
@@ -59,7 +60,9 @@ _ROUTE = re.compile(
     r"(:[a-z]+|/(?i:metadata)|/ready|/infer)?"
 )
 # What a page of another origin may send in addition to what every page may.
-_CORS_HEADERS = ("authorization", "content-type", HEADER_LENGTH, "traceparent", "tracestate")
+_CORS_HEADERS = (
+    "authorization", "content-type", HEADER_LENGTH, LEARNER_HEADER, "traceparent", "tracestate",
+)  # fmt: skip
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -149,13 +152,17 @@ class RestApi:
     async def _predict(self, request: Request, choice: ModelChoice) -> Response:
         predictor = self._predictor
         async with self._body(request) as sent:
-            with predictor.request("REST", choice.label) as asked:
+            learners = request.headers.get(LEARNER_HEADER)
+            with predictor.request("REST", choice.label, learners) as asked:
                 async with asyncio.timeout(self._settings.limits.request_timeout):
                     with predictor.lease(choice) as servable:
                         name, in_rows, inputs = await self._read(sent, servable.model.signatures)
                         signature = servable.model.signature(name)
                         assert inputs is not None  # they are read for every known signature
-                        outputs = await predictor.run(servable, signature, inputs, asked)
+                        answered = await predictor.answer(
+                            choice, servable, signature, inputs, asked
+                        )
+                        outputs = answered.outputs
 
                         is_large = sum(values.size for values in outputs.values()) > SMALL_ANSWER
                         body = await in_thread_if(is_large, _encode, outputs, in_rows)

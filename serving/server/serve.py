@@ -162,6 +162,7 @@ def _missing_features(settings: ServerSettings) -> str:
         "--cors-origin": bool(settings.cors_origins),
         "traces by OTLP": settings.otlp_endpoint is not None,
         "--prediction-log": settings.prediction_log is not None,
+        "--shadow": settings.shadow > 0,
         "choice of free ports": 0 in (settings.rest_port, settings.grpc_port),
     }
     return " and no ".join(name for name, is_requested in requested.items() if is_requested)

@@ -21,20 +21,25 @@ from components.errors import MasteryError
 from components.model_version.folders import VersionFolders, find_versions, version_number
 from components.model_version.signature import verified_copy
 from components.model_version.verify import find_root, verify_version
+from serving.server.canary import Split, split_of
 from serving.server.request_error import QUOTED, RequestError, invalid, listed
 from serving.server.servable import LoadedModel, Servable, load_warm
+from serving.server.shadow_process import Other
 from serving.server.version_policy import (
     ModelConfigError,
     Stops,
     VersionPolicy,
     list_missing,
     read_policy,
-    read_stops,
+    read_routing,
+    stops_of,
 )
 
 if TYPE_CHECKING:
+    from components.contracts.serving_state import Routing
     from serving.prediction_log.recorder import Recorder
     from serving.server.server_settings import ServerSettings
+    from serving.server.shadow_process import ShadowSettings
     from serving.server.telemetry import ServerMetrics
 
 log = logging.getLogger("mastery.serving")
@@ -61,6 +66,35 @@ class VersionStatus:
     message: str = ""
 
 
+def load_verified(path: Path, settings: ServerSettings | ShadowSettings) -> LoadedModel:
+    """Loads a version after checking its files, and its signature if one is asked for.
+
+    Args:
+        path: the version's folder, or that of its export for GPUs.
+        settings: what is checked.
+
+    Raises:
+        Exception: the version must not be loaded; or whatever TensorFlow raises.
+    """
+    if settings.trust is None:
+        return _load_checked(path, settings, within=settings.models)
+
+    root = find_root(path, settings.models)
+    number = version_number(root.name)
+    with verified_copy(root, settings.trust, number=number) as copy:
+        export = copy / path.resolve().relative_to(root)
+        return _load_checked(export, settings, within=copy.parent)
+
+
+def _load_checked(
+    path: Path, settings: ServerSettings | ShadowSettings, *, within: Path
+) -> LoadedModel:
+    doubt = verify_version(path, within=within, require_manifest=settings.require_manifest)
+    if doubt:
+        log.warning("%s", doubt)
+    return load_warm(path, allowed_operations=settings.allowed_operations)
+
+
 class ServedVersions:
     """The versions of one model; belongs to one event loop.
 
@@ -70,6 +104,8 @@ class ServedVersions:
     Attributes:
         status: of each version that was ever loaded, newest last.
         on_change: called after each poll, when all versions are loaded.
+        split: who answers requests that name neither a version nor a label; None without a
+            `routing.json` that says so: then it is the newest version.
     """
 
     @staticmethod
@@ -95,14 +131,17 @@ class ServedVersions:
         self._recorder = recorder
         self.status: dict[int, VersionStatus] = {}
         self.on_change: Callable[[], Awaitable[None]] | None = None
+        self.split: Split | None = None
 
         self._policy = VersionPolicy()
         self._file_policy: VersionPolicy | str | None = None  # from models.config, or its error
+        self._routing: Routing | None = None
         self._stops = Stops()
         self._folders = VersionFolders({}, {})
         self._polling = asyncio.Lock()
         self._logged: set[str] = set()  # notes about the folder that still hold
 
+        self._others: dict[int, Other] = {}
         self._servables: dict[int, Servable] = {}
         self._labels: dict[str, int] = {}  # those whose versions are available
         self._retry_at: dict[int, float] = {}
@@ -115,7 +154,7 @@ class ServedVersions:
 
     @contextmanager
     def lease(self, version: int | None, label: str | None) -> Iterator[Servable]:
-        """Holds a version for the length of the block; by default the newest.
+        """Holds a version for the length of the block; by default the stable or newest one.
 
         Raises:
             RequestError: there is no such version, or none at all.
@@ -126,6 +165,14 @@ class ServedVersions:
             yield servable
         finally:
             servable.leases -= 1
+
+    def other_than(self, version: int) -> Other | None:
+        """Returns the version to ask in the shadow of another one; None without a pair.
+
+        The pair is the version that answers by default and the canary; without one, the newest
+        version, if that is newer.
+        """
+        return self._others.get(version)
 
     def resolve(self, version: int | None, label: str | None) -> int | None:
         """Returns the version of a label; without a label, the version as it is.
@@ -149,7 +196,7 @@ class ServedVersions:
     async def poll(self) -> None:
         """Reads the folder once, then loads and closes versions."""
         async with self._polling:
-            self._read_stops()
+            self._read_routing()
             if self._stops.whole is None:
                 self._read_policy()
             try:
@@ -168,7 +215,7 @@ class ServedVersions:
                 stays.
         """
         async with self._polling:
-            self._read_stops()
+            self._read_routing()
             for version in {*policy.specific, *policy.labels.values(), None}:
                 self._refuse_stopped(version, None)
             self._folders = self._find_folders()
@@ -206,7 +253,7 @@ class ServedVersions:
         number = self.resolve(version, label)
         self._refuse_stopped(number, None)
         if number is None:
-            number = max(self._servables, default=None)
+            number = max(self._servables, default=None) if self.split is None else self.split.stable
         if number in self._servables:
             return self._servables[number]
 
@@ -227,10 +274,14 @@ class ServedVersions:
         if reason is not None:
             raise RequestError(StatusCode.UNAVAILABLE, reason)
 
-    def _read_stops(self) -> None:
+    def _read_routing(self) -> None:
         """Reads what is out of service; as long as that cannot be read, what it was stays so."""
-        found = read_stops(self._settings.models)
-        if found is not None and found != self._stops:
+        routing = read_routing(self._settings.models)
+        if routing is None or routing == self._routing:
+            return
+        self._routing = routing
+        found = stops_of(routing)
+        if found != self._stops:
             self._stops = found
             if found.whole is not None:
                 log.warning("%s", found.reason(None))
@@ -282,6 +333,9 @@ class ServedVersions:
         for version in self.available:
             if (reason := self._stops.reason(version)) is not None:
                 self._close(version, reason)
+        labelled = {label: item for label, item in self._labels.items() if item in self._servables}
+        self.split = None if self._routing is None else split_of(self._routing, labelled)
+        self._others = self._pair_up()
         served = {version for version in chosen if version in self._servables}
         if served:  # otherwise the available versions stay, chosen or not
             for version in sorted(self._servables.keys() - served - set(self._labels.values())):
@@ -289,6 +343,22 @@ class ServedVersions:
         self._metrics.versions_available = self.available
         if self.on_change is not None:
             await self.on_change()
+
+    def _pair_up(self) -> dict[int, Other]:
+        """Returns the version to ask in the shadow of each of a pair, by the other one."""
+        split, paths = self.split, self._folders.paths
+        first = max(self._servables, default=None) if split is None else split.stable
+        second = max(paths, default=None) if split is None else split.canary or max(paths)
+        if first is None or second is None or first not in paths or second not in paths:
+            return {}
+        is_canary = split is not None and split.canary is not None
+        if first == second or (second < first and not is_canary):
+            return {}
+        pair = frozenset((first, second))
+        return {
+            first: Other(second, paths[second], pair),
+            second: Other(first, paths[first], pair),
+        }
 
     def _log_missing(self) -> None:
         """Logs skipped folders, missing versions and labels; each once as long as it holds."""
@@ -326,7 +396,7 @@ class ServedVersions:
         self.status[version] = VersionStatus(VersionState.LOADING)
         started = time.perf_counter()
         try:
-            model = await asyncio.to_thread(self._load_verified, path)
+            model = await asyncio.to_thread(load_verified, path, self._settings)
         except Exception as error:  # TensorFlow raises many kinds; the other versions stay
             self._metrics.load(str(path), time.perf_counter() - started, succeeded=False)
             self._note_failure(version, path, error)
@@ -341,25 +411,6 @@ class ServedVersions:
         self._metrics.versions_available = self.available
         name = self._settings.name
         log.info("Version %d of %s is available, loaded in %.1f s.", version, name, seconds)
-
-    def _load_verified(self, path: Path) -> LoadedModel:
-        settings = self._settings
-        if settings.trust is None:
-            return self._load_checked(path, within=settings.models)
-
-        # The version's folder, where the path is that of its export for GPUs.
-        root = find_root(path, settings.models)
-        number = version_number(root.name)
-        with verified_copy(root, settings.trust, number=number) as copy:
-            export = copy / path.resolve().relative_to(root)
-            return self._load_checked(export, within=copy.parent)
-
-    def _load_checked(self, path: Path, *, within: Path) -> LoadedModel:
-        settings = self._settings
-        doubt = verify_version(path, within=within, require_manifest=settings.require_manifest)
-        if doubt:
-            log.warning("%s", doubt)
-        return load_warm(path, allowed_operations=settings.allowed_operations)
 
     def _note_failure(self, version: int, path: Path, error: Exception) -> None:
         is_known = isinstance(error, MasteryError)

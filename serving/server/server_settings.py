@@ -98,6 +98,7 @@ class ServerSettings:
         otlp_endpoint: collector of traces, such as `http://localhost:4318`; None for no traces.
         threads: batches that are computed at the same time.
         prediction_log: where answers are logged; None for nowhere.
+        shadow: share of the learners about whom another version is asked as well.
     """
 
     models: Path
@@ -120,6 +121,7 @@ class ServerSettings:
     # Half of the cores: the other half reads requests and writes answers.
     threads: int = max(1, (os.cpu_count() or 1) // 2)
     prediction_log: PredictionLogSettings | None = None
+    shadow: float = 0.0
 
 
 def read_token(environment: Mapping[str, str], name: str) -> str | None:
@@ -161,6 +163,12 @@ def check_settings(settings: ServerSettings) -> None:
         key_digest(settings.trust.public_key)  # fails for a file without a key
     if settings.prediction_log is not None:
         check_prediction_log(settings.prediction_log)
+    if not 0 <= settings.shadow <= 1:
+        raise MasteryError(f"--shadow: expected a share of 0 to 1, found {settings.shadow:g}.")
+    if settings.shadow and settings.prediction_log is None:
+        raise MasteryError(
+            "--shadow: expected --prediction-log, too: the answers of a shadow go nowhere else."
+        )
 
 
 def _check_folder(models: Path) -> None:

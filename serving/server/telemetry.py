@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
     from serving.prediction_log.recorder import Recorder
+    from serving.server.shadow import Shadow
 
 log = logging.getLogger("mastery.serving")
 
@@ -114,6 +115,7 @@ class ServerMetrics(Collector):
         requests_in_progress: unanswered requests to predict.
         versions_available: numbers of the available versions.
         recorder: of the prediction log; None without one.
+        shadow: what asks another version the same; None without one.
     """
 
     def __init__(self, model: str) -> None:
@@ -121,6 +123,7 @@ class ServerMetrics(Collector):
         self.requests_in_progress = 0
         self.versions_available: list[int] = []
         self.recorder: Recorder | None = None
+        self.shadow: Shadow | None = None
 
         serving = ":tensorflow:serving:"
         entry = ["model_name", "API", "entrypoint"]
@@ -142,6 +145,11 @@ class ServerMetrics(Collector):
         )
         self._batch_rows = _Histogram(
             ":mastery:serving:batch_rows", "Rows per batch.", ["model_name"], bounds=_COUNTS
+        )
+        self._routed = _Counter(
+            ":mastery:serving:routed_rows",
+            "Rows by who answered them while there is a canary.",
+            ["model_name", "by"],
         )
         self._add_counters_of_the_graph()
 
@@ -180,6 +188,15 @@ class ServerMetrics(Collector):
         self._rows.add(rows, self._model)
         self._row_total.add(rows, self._model)
 
+    def routed(self, by: str, rows: int) -> None:
+        """Counts rows of requests that left the choice of the version, while there is a canary.
+
+        Args:
+            by: "stable", "canary", or "unfit": rows of the canary's share that it could not answer.
+            rows: their number.
+        """
+        self._routed.add(rows, self._model, by)
+
     def batch(self, seconds: float, requests: int, rows: int, waits: Sequence[float]) -> None:  # noqa: ARG002
         """Counts a batch, and the seconds that its requests had waited."""
         self._runs.add(1)
@@ -199,7 +216,7 @@ class ServerMetrics(Collector):
         for item in (
             self._requests, self._latency, self._runtime, self._rows, self._row_total,
             self._queuing, self._runs, self._run_time, self._batch_rows, self._loads,
-            self._load_time,
+            self._load_time, self._routed,
         ):  # fmt: skip
             yield item.family()
 
@@ -219,6 +236,8 @@ class ServerMetrics(Collector):
         yield available
         if self.recorder is not None:
             yield from _of_prediction_log(self.recorder)
+        if self.shadow is not None:
+            yield _of_shadow(self.shadow)
 
     def page(self) -> bytes:
         """Returns all metrics in Prometheus' text format."""
@@ -242,6 +261,17 @@ def _of_prediction_log(recorder: Recorder) -> Iterator[Metric]:
     )
     waiting.add_metric([], recorder.waiting_bytes)
     yield waiting
+
+
+def _of_shadow(shadow: Shadow) -> Metric:
+    rows = Metric(
+        ":mastery:serving:shadow_rows",
+        "Rows that another version was asked as well: answered, failed, or dropped.",
+        "unknown",
+    )
+    for state, count in asdict(shadow.tally).items():
+        rows.add_sample(rows.name, {"state": state}, count)
+    return rows
 
 
 class RequestSpan(Protocol):

@@ -130,20 +130,24 @@ class Stops:
         return None if found is None else f"{found.describe(self.model)}."
 
 
-def read_stops(folder: Path) -> Stops | None:
-    """Reads what is out of service from `routing.json`, beside the versions; None if it cannot be.
+def stops_of(routing: Routing) -> Stops:
+    """Returns what a `routing.json` says is out of service."""
+    return Stops(routing.model, routing.out_of_service, tuple(routing.stopped))
+
+
+def read_routing(folder: Path) -> Routing | None:
+    """Reads `routing.json`, beside the versions; None if it cannot be.
 
     Args:
         folder: that of the versions. `gpu` holds links to versions in the folder above it.
     """
     beside = folder.parent if folder.name == GPU else folder
     try:
-        routing = Routing.from_json((beside / Routing.FILE).read_bytes())
+        return Routing.from_json((beside / Routing.FILE).read_bytes())
     except FileNotFoundError:
-        return Stops()
+        return Routing(revision=0, time="", model="")
     except (OSError, ContractError):
         return None
-    return Stops(routing.model, routing.out_of_service, tuple(routing.stopped))
 
 
 def policy_of(model: ModelConfig) -> VersionPolicy:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main as command_line
+from pipeline.cli.watching_commands import ATTENTION
 
 SCHEDULE = Path(__file__).parents[2] / "configs" / "schedule"
-UNITS = ("mastery-retrain", "mastery-score")
+UNITS = ("mastery-retrain", "mastery-score", "mastery-watch")
 MASTERY = "/opt/mastery/.venv/bin/mastery"
 
 
@@ -27,10 +28,10 @@ def unit(name: str) -> dict[str, dict[str, str]]:
     return {section: dict(parser[section]) for section in parser.sections()}
 
 
-def cron_command() -> tuple[list[str], str, str]:
-    """Returns the five fields of the time, the account and the command."""
+def cron_command(begins: str = "0 4") -> tuple[list[str], str, str]:
+    """Returns the five fields of the time, the account and the command of a line."""
     lines = (SCHEDULE / "mastery.cron").read_text().splitlines()
-    [line] = [line for line in lines if line.startswith("0 4")]
+    [line] = [line for line in lines if line.startswith(begins)]
     *time, account, command = line.split(maxsplit=6)
     return time, account, command
 
@@ -50,6 +51,16 @@ def test_the_service_runs_once_and_writes_only_to_its_root() -> None:
     assert "MemoryDenyWriteExecute" not in service  # XLA compiles while it runs
     # The run stops its own worker, and prints that it was interrupted.
     assert service["KillMode"] == "mixed"
+
+
+def test_a_watch_that_found_something_is_no_failed_unit() -> None:
+    service = unit("mastery-watch.service")["Service"]
+    assert service["SuccessExitStatus"] == str(ATTENTION)
+    metrics = Path(shlex.split(service["ExecStart"])[-1]).parent
+    assert str(metrics.relative_to("/var/lib")) in service["StateDirectory"].split()
+    _, _, command = cron_command("30 6")
+    arguments = command.partition(" watch ")[2].removesuffix(" > /dev/null")
+    assert service["ExecStart"].endswith(f" watch {arguments}")
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -82,7 +93,11 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [*(unit(f"{name}.service")["Service"]["ExecStart"] for name in UNITS), cron_command()[2]],
+    [
+        *(unit(f"{name}.service")["Service"]["ExecStart"] for name in UNITS),
+        cron_command()[2],
+        cron_command("30 6")[2].removesuffix(" > /dev/null"),
+    ],
 )
 def test_the_command_line_accepts_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str

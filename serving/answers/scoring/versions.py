@@ -23,7 +23,7 @@ from components.model_version.pushed_version import config_of
 from components.model_version.verify import verify_version
 from serving.answers.tables import ModelVersion
 from serving.messages import describe
-from serving.models.changes import current_state
+from serving.models.in_service import open_in_service
 from serving.models.stopping import require_in_service
 from serving.models.stores import open_storage
 
@@ -97,16 +97,7 @@ def newest_version(address: str) -> Iterator[PushedVersion]:
         MasteryError: there is none, or it is not what was pushed.
     """
     storage = open_storage(address)
-    require_in_service(storage)
-    state, _ = current_state(storage)
-    servable = storage.servable()
-    available = [version for version in servable if state.stop_of(version) is None]
-    number = state.stable if state.stable in servable else max(available, default=None)
-    if number is None:
-        raise MasteryError(
-            f"{address}: expected a pushed version, found none. `mastery run` pushes one."
-        )
-    with storage.local_copy(number) as folder:
+    with open_in_service(storage) as folder:
         yield open_version(folder)
 
 

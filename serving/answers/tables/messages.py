@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from serving.answers.tables.base import Id, Table
@@ -89,6 +89,7 @@ class ServedAnswer(Table):
         input_hash: SHA-256 of the example, in hexadecimal.
         answer: the outputs for this example, by name.
         latency: seconds from the request's arrival to its answer.
+        shadow: whether the answer was returned to nobody: another version's, for comparison.
     """
 
     __tablename__ = "served_answers"
@@ -102,3 +103,4 @@ class ServedAnswer(Table):
     input_hash: Mapped[str]
     answer: Mapped[dict[str, Any]]
     latency: Mapped[float]
+    shadow: Mapped[bool] = mapped_column(default=False, server_default=false())

@@ -20,8 +20,9 @@ from ml_metadata.proto import metadata_store_pb2
 from components.config import Config
 from components.contracts.left_out import LeftOutList
 from components.errors import ConfigError, LogError
+from components.event_log.fingerprint import digest_files
 from components.event_log.sources import LogFile
-from components.example_gen.driver import digest_files, next_version
+from components.example_gen.driver import next_version
 
 Configure = Callable[..., Config]
 

@@ -25,6 +25,20 @@ def test_a_simulated_log_can_be_checked(
     assert "outcomes  " in capsys.readouterr().out
 
 
+def test_weeks_are_read_by_the_pattern_of_their_dates(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = ["--weeks", "3", "--change", "relation:2", "--change", "intake:3"]
+    written = ["--learners", "250", "--out", str(tmp_path / "log"), *options]
+    assert mastery(monkeypatch, "simulate", *written) == 0
+    assert "wrote 3 weeks, " in capsys.readouterr().out
+    pattern = f"{tmp_path}/log/{{YYYY}}-{{MM}}-{{DD}}"
+    tables = [f"--set=data.{table}={pattern}/{table}.parquet" for table in ("events", "outcomes")]
+    window = ["--set", "data.span={last: 2}"]
+    assert mastery(monkeypatch, "check-log", "--config", str(CONFIG), *tables, *window) == 0
+    assert "2026-01-12 to 2026-01-19 (2 spans)" in capsys.readouterr().out
+
+
 def test_the_ceiling_is_explained_on_request(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

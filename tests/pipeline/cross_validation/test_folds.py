@@ -18,14 +18,10 @@ from components.contracts.evaluation import Evaluation
 from components.contracts.provenance import DataProvenance
 from components.contracts.run_record import RunRecord
 from components.errors import ConfigError, LogError, MasteryError
-from pipeline.cross_validation import folds
-from pipeline.cross_validation.folds import (
-    FoldError,
-    FoldInterruptedError,
-    cross_validate,
-    fold_config,
-)
+from pipeline.cross_validation.folds import cross_validate, fold_config
 from pipeline.layout import Layout
+from pipeline.run import series
+from pipeline.run.series import SeriesError, SeriesInterruptedError
 from tests.pipeline.cli.typed import mastery
 
 CONFIG = {
@@ -100,7 +96,7 @@ class StandIn:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     stand_in = StandIn()
-    monkeypatch.setattr(folds, "run_pipeline", stand_in)
+    monkeypatch.setattr(series, "run_pipeline", stand_in)
     return stand_in
 
 
@@ -156,7 +152,7 @@ def test_a_second_call_tells_how_long_making_the_metrics_took(
 
 def test_the_first_fold_that_fails_ends_it(runs: StandIn, tmp_path: Path) -> None:
     runs.endings[1] = {"state": "failed", "error": "loss is not a number\nLog: /x", "metrics": None}
-    with pytest.raises(FoldError) as caught:
+    with pytest.raises(SeriesError) as caught:
         cross_validate(configure(), tmp_path, console=QUIET)
     assert str(caught.value) == (
         "fold 1: loss is not a number\nLog: /x\n"
@@ -172,13 +168,13 @@ def test_a_fold_that_cannot_start_is_named(runs: StandIn, tmp_path: Path) -> Non
         cross_validate(configure(), tmp_path, console=QUIET)
     del runs.endings[0]
     runs.endings[2] = LogError(["events.csv: expected rows"])
-    with pytest.raises(FoldError, match=r"(?s)^fold 2: The log has 1 .*Folds 0 to 1 are done"):
+    with pytest.raises(SeriesError, match=r"(?s)^fold 2: The log has 1 .*Folds 0 to 1 are done"):
         cross_validate(configure(), tmp_path, console=QUIET)
 
 
 def test_a_first_fold_that_is_interrupted_leaves_its_nodes(runs: StandIn, tmp_path: Path) -> None:
     runs.endings[0] = {"state": "interrupted"}
-    with pytest.raises(FoldInterruptedError) as caught:
+    with pytest.raises(SeriesInterruptedError) as caught:
         cross_validate(configure(), tmp_path, console=QUIET)
     assert str(caught.value) == (
         "interrupted in fold 0. No fold is done yet. "
@@ -192,10 +188,10 @@ def test_an_interrupted_fold_names_the_way_to_go_on(
 ) -> None:
     runs.endings[2] = ending
     with pytest.raises(
-        FoldInterruptedError, match=r"interrupted in fold 2\. Folds 0 to 1 are done"
+        SeriesInterruptedError, match=r"interrupted in fold 2\. Folds 0 to 1 are done"
     ):
         cross_validate(configure(), tmp_path, console=QUIET)
-    assert FoldInterruptedError.exit_code == 130
+    assert SeriesInterruptedError.exit_code == 130
     assert not [*tmp_path.rglob("cross-validation.*")]
 
     del runs.endings[2]
@@ -228,7 +224,7 @@ def test_a_log_that_changes_between_folds_is_an_error(
         runs.data = DataProvenance(fingerprint=str(config.data.splits.fold // 2))
         return runs(config, root, console=console)
 
-    monkeypatch.setattr(folds, "run_pipeline", run)
+    monkeypatch.setattr(series, "run_pipeline", run)
     with pytest.raises(MasteryError, match="fold 2 read other data than fold 0"):
         cross_validate(configure(), tmp_path, console=QUIET)
 
@@ -248,7 +244,7 @@ def test_two_calls_do_not_share_a_root(runs: StandIn, tmp_path: Path) -> None:
         return runs(config, root, console=console)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folds, "run_pipeline", run_inside)
+        patch.setattr(series, "run_pipeline", run_inside)
         cross_validate(configure(), tmp_path, console=QUIET)
     assert len(runs.asked) == 3
 
@@ -265,7 +261,7 @@ def command(monkeypatch: pytest.MonkeyPatch, runs: StandIn, tmp_path: Path) -> C
     def run(config: Config, root: Path, **_: object) -> RunRecord:
         return runs(config, root, console=QUIET)
 
-    monkeypatch.setattr(folds, "run_pipeline", run)
+    monkeypatch.setattr(series, "run_pipeline", run)
 
     def type_command(*options: str) -> int:
         where = ["--config", str(file), "--root", str(tmp_path / "runs")]

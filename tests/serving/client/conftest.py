@@ -85,6 +85,7 @@ def server(running: Server) -> Server:
     running.refuse.clear()
     running.asked.clear()
     running.tokens.clear()
+    running.learners.clear()
     return running
 
 

@@ -31,6 +31,7 @@ class Server:
         grpc: the address of gRPC, as `connect` expects it.
         refuse: how the next requests are refused: a status of REST, or a name of gRPC's codes.
         tokens: the header Authorization of each request, None for none.
+        learners: the header X-Learner of each request, None for none.
         asked: the requests, oldest first: the path of REST, or the ModelSpec of gRPC.
     """
 
@@ -39,6 +40,7 @@ class Server:
     refuse: deque[Any] = field(default_factory=deque)
     asked: list[Any] = field(default_factory=list)
     tokens: list[Any] = field(default_factory=list)
+    learners: list[Any] = field(default_factory=list)
 
 
 @contextmanager
@@ -80,6 +82,7 @@ def _handler(run: Any, server: Server) -> type[BaseHTTPRequestHandler]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             server.asked.append(self.path)
             server.tokens.append(self.headers["Authorization"])
+            server.learners.append(self.headers["X-Learner"])
             if server.refuse:
                 refusal = server.refuse.popleft()
                 if refusal == "break off":
@@ -131,7 +134,9 @@ def _servicer(run: Any, server: Server) -> prediction_service_pb2_grpc.Predictio
             self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
         ) -> Any:
             server.asked.append(request.model_spec)
-            server.tokens.append(dict(context.invocation_metadata()).get("authorization"))
+            metadata = dict(context.invocation_metadata())
+            server.tokens.append(metadata.get("authorization"))
+            server.learners.append(metadata.get("x-learner"))
             if server.refuse:
                 context.abort(grpc.StatusCode[server.refuse.popleft()], "not now")
             response = predict_pb2.PredictResponse(model_spec=request.model_spec)

@@ -118,3 +118,16 @@ def test_erased_rows_are_gone_and_the_others_are_the_same(tmp_path: Path) -> Non
     assert content.damaged == 0
     assert content.rows == [row for row in before if row.answer["score"] != 2.0]
     assert erase_from_segment(path, {hash_of(2.0)}) == 0
+
+
+def test_answers_of_a_shadow_keep_their_mark(tmp_path: Path) -> None:
+    layout, frame = frame_of([1.0])
+    marked = Layout(layout.model, layout.version, layout.outputs, shadow=True)
+    assert layout.body == b'L["tiny", 7, [["score", "f4"], ["classes", "O"]]]'  # as ever
+    assert Layout.parse(marked.body) == marked
+    assert Layout.parse(layout.body) == layout
+    assert marked.number != layout.number
+    outputs = {"score": np.array([2.0], np.float32), "classes": np.array([[b"a", b"b"]], object)}
+    other = encode_rows(marked, [hash_of(2.0)], [0], [(NOON.timestamp(), 0.1, None)], outputs)
+    path = write_segment(tmp_path / "a.spool", (layout, frame), (marked, marked.frame + other))
+    assert [row.shadow for row in read_segment(path).rows] == [False, True]

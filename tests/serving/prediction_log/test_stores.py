@@ -169,3 +169,26 @@ def test_rows_of_the_spool_are_read_once(tmp_path: Path) -> None:
     assert len(store.last(Query(), 10)) == 3
     path.unlink()
     assert found(store) == [1.0, 2.0, 3.0]
+
+
+def test_answers_of_shadows_are_found_when_asked_for(store: LogStore) -> None:
+    rows = [row_of(1.0), row_of(2.0, shadow=True), row_of(3.0, version=8, shadow=True)]
+    store.add("a", rows)
+    assert found(store) == [1.0]
+    assert found(store, shadow=True) == [2.0, 3.0]
+    assert found(store, shadow=None) == [1.0, 2.0, 3.0]
+    assert [row.shadow for row in store.last(Query(shadow=None), 3)] == [False, True, True]
+    assert store.erase({hash_of(2.0).hex()}) == 1
+    assert found(store, shadow=True) == [3.0]
+
+
+def test_files_from_before_there_were_shadows_are_read(tmp_path: Path) -> None:
+    with closing(open_store(str(tmp_path))) as store:
+        store.add("new", [row_of(1.0), row_of(2.0, shadow=True)])
+        store.add("old", [row_of(3.0)])
+        (part,) = tmp_path.glob("date=*/part-old.parquet")
+        pl.read_parquet(part, hive_partitioning=False).drop("shadow").write_parquet(part)
+        assert found(store) == [1.0, 3.0]
+        assert found(store, shadow=True) == [2.0]
+        assert len(store.last(Query(shadow=None), 9)) == 3
+        assert store.erase({hash_of(3.0).hex()}) == 1

@@ -18,7 +18,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.contracts.model_card import WEIGHTS
 from components.errors import TrainingError
-from components.trainer.distributed.supervisor import Bounds, TeamFit, fit_on_workers
+from components.trainer.distributed.supervisor import Bounds, fit_on_workers
 from tests.components.trainer.distributed.orders import EXACT, Hired, order_of, trained
 from tests.components.trainer.tiny_log import REGRESSION, SETTINGS, fit, write_inputs
 
@@ -48,18 +48,17 @@ def alone(inputs: FnArgs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fit(inputs, tmp_path_factory.mktemp("alone"), EXACT)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
-def test_the_curves_are_those_of_one_worker(
-    inputs: FnArgs, alone: Path, tmp_path: Path, workers: int
+def test_the_curves_of_three_workers_are_those_of_one(
+    inputs: FnArgs, alone: Path, tmp_path: Path
 ) -> None:
-    together = fit(inputs, tmp_path, trained(EXACT, workers=workers))
+    together = fit(inputs, tmp_path, trained(EXACT, workers=3))
 
     one, several = history(alone), history(together)
     require_same_curves(one["epochs"], several["epochs"], within=1e-4)
     same = ("best_epoch", "stopped", "device", "warm_start", "parameters", "precision")
     assert {name: several[name] for name in same} == {name: one[name] for name in same}
     assert several["temperature"] == pytest.approx(one["temperature"], rel=1e-3)
-    assert (several["workers"], several["lost_workers"]) == (workers, [])
+    assert (several["workers"], several["lost_workers"]) == (3, [])
 
     scalars = [_curve(folder) for folder in (alone, together)]
     assert scalars[0].keys() == scalars[1].keys()
@@ -87,96 +86,57 @@ def _curve(folder: Path) -> dict[str, list[float]]:
     }
 
 
-def test_the_same_fit_twice_gives_the_same_bits_with_dropout_too(
-    inputs: FnArgs, tmp_path: Path
+TWELVE_EPOCHS = trained(SETTINGS, epochs=12, patience=12, decay=0.5)
+
+
+def test_a_fit_that_loses_workers_gives_the_same_bits_as_an_undisturbed_one(
+    inputs: FnArgs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = trained(SETTINGS, epochs=3)
-    first, second = (
-        fit_on_workers(order_of(inputs, tmp_path / name, settings, 2), Hired())
-        for name in ("first", "second")
-    )
-    require_same_bits(first, second)
+    undisturbed = fit_on_workers(order_of(inputs, tmp_path / "calm", TWELVE_EPOCHS, 2), Hired())
     # Each worker has written what it ended with, and the supervisor has compared it.
-    files = [tmp_path / "first" / "attempt-1" / f"weights-{rank}.txt" for rank in (0, 1)]
+    files = [tmp_path / "calm" / "attempt-1" / f"weights-{rank}.txt" for rank in (0, 1)]
     lines = [file.read_text().splitlines() for file in files]
     assert lines[0] == lines[1]
-    assert [line.split()[0] for line in lines[0]] == ["1", "2", "3", "end"]
+    assert [line.split()[0] for line in lines[0]] == [*map(str, range(1, 13)), "end"]
 
-
-def require_same_bits(one: TeamFit, other: TeamFit) -> None:
-    assert one.result == other.result
-    assert len(one.weights) == len(other.weights)
-    assert all(map(np.array_equal, one.weights, other.weights))
-
-
-EIGHT_EPOCHS = trained(SETTINGS, epochs=8, patience=8, decay=0.5)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(inputs: FnArgs, tmp_path_factory: pytest.TempPathFactory) -> TeamFit:
-    folder = tmp_path_factory.mktemp("undisturbed") / "fit"
-    return fit_on_workers(order_of(inputs, folder, EIGHT_EPOCHS, 2), Hired())
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_fit_that_loses_a_worker_ends_as_if_nothing_had_been(
-    inputs: FnArgs,
-    undisturbed: TeamFit,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    rank: int,
-) -> None:
     monkeypatch.setenv("MASTERY_PROGRESS", str(tmp_path / "progress"))
     place = Hired()
-    order = order_of(inputs, tmp_path / "killed", EIGHT_EPOCHS, 2)
-    checkpoint = tmp_path / "killed" / "attempt-1" / "checkpoint.npz"
+    order = order_of(inputs, tmp_path / "disturbed", TWELVE_EPOCHS, 2)
+    hit: list[int] = []
 
-    def kill() -> None:
-        while not checkpoint.exists():
-            time.sleep(0.01)
-        os.kill(place.workers[rank].pid, signal.SIGKILL)
+    def disturb() -> None:
+        """Kills the chief of the first attempt, and freezes the other worker of the second."""
+        for attempt, rank, sent in ((1, 0, signal.SIGKILL), (2, 1, signal.SIGSTOP)):
+            checkpoint = tmp_path / "disturbed" / f"attempt-{attempt}" / "checkpoint.npz"
+            while not checkpoint.exists():
+                time.sleep(0.01)
+            hit.append(place.workers[2 * (attempt - 1) + rank].pid)
+            os.kill(hit[-1], sent)
 
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
-    disturbed = fit_on_workers(order, place)
-    killer.join()
-
-    require_same_bits(undisturbed, disturbed)
-    [lost], [epoch] = disturbed.lost, disturbed.resumed_epochs
-    assert 1 <= epoch < 8
-    name = f"worker {rank + 1} (pid {place.workers[rank].pid})"
-    assert lost == (
-        f"{name} was lost in epoch {epoch + 1} (killed by SIGKILL); resuming from epoch {epoch}"
-    )
-    reports = (tmp_path / "progress").read_text().splitlines()
-    assert lost in reports
-    after = reports[reports.index(lost) + 1 :]
-    assert [line.split()[1] for line in after] == [f"{e}/8" for e in range(epoch + 1, 9)]
-    assert all(worker.poll() is not None for worker in place.workers)
-
-
-def test_a_worker_that_hangs_is_lost(inputs: FnArgs, tmp_path: Path) -> None:
-    frozen: list[int] = []
-    checkpoint = tmp_path / "fit" / "attempt-1" / "checkpoint.npz"
-
-    def freeze() -> None:
-        while not checkpoint.exists():
-            time.sleep(0.01)
-        frozen.append(place.workers[1].pid)
-        os.kill(frozen[0], signal.SIGSTOP)
-
-    place = Hired()
-    thread = threading.Thread(target=freeze, daemon=True)
+    thread = threading.Thread(target=disturb, daemon=True)
     thread.start()
-    settings = trained(SETTINGS, epochs=8, patience=8)
-    order = order_of(inputs, tmp_path / "fit", settings, 2)
-    done = fit_on_workers(order, place, Bounds(silent=15))
+    disturbed = fit_on_workers(order, place, Bounds(silent=15))
     thread.join()
 
-    [lost] = done.lost
-    assert lost.startswith(f"worker 2 (pid {frozen[0]}) was lost in epoch ")
-    assert "not heard from" in lost
-    assert [epoch["epoch"] for epoch in done.result.epochs] == [*range(1, 9)]
+    assert disturbed.result == undisturbed.result
+    assert len(disturbed.weights) == len(undisturbed.weights)
+    assert all(map(np.array_equal, disturbed.weights, undisturbed.weights))
+
+    killed, frozen = disturbed.lost
+    first, second = disturbed.resumed_epochs
+    assert 1 <= first < second < 12
+    assert killed == (
+        f"worker 1 (pid {hit[0]}) was lost in epoch {first + 1} (killed by SIGKILL); "
+        f"resuming from epoch {first}"
+    )
+    assert frozen.startswith(f"worker 2 (pid {hit[1]}) was lost in epoch {second + 1}")
+    assert "not heard from" in frozen
+
+    reports = (tmp_path / "progress").read_text().splitlines()
+    assert {killed, frozen} <= {*reports}
+    after = reports[reports.index(frozen) + 1 :]
+    assert [line.split()[1] for line in after] == [f"{e}/12" for e in range(second + 1, 13)]
+    assert all(worker.poll() is not None for worker in place.workers)
 
 
 def test_a_loss_that_is_not_finite_is_the_same_error_as_with_one(

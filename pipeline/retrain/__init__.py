@@ -1,0 +1,1 @@
+"""Decides when to train again, and trains: `mastery retrain`."""
