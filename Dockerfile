@@ -9,6 +9,10 @@
 #
 #   docker build --tag mastery-gpu --build-arg GPU=1 .
 #   docker run --rm --gpus all mastery-gpu doctor
+#
+# The target `notebook` also has JupyterLab and the notebooks of docs/notebooks (docs/notebooks.md):
+#
+#   docker build --tag mastery-notebook --target notebook --build-arg NOTEBOOK=1 .
 
 FROM debian:trixie-slim AS base
 RUN apt-get update \
@@ -27,6 +31,9 @@ COPY pipeline/environment pipeline/environment
 RUN UV_NO_CACHE=1 python3 -m pipeline.environment.setup --no-dev \
     && rm -r .venv/lib/python3.*/site-packages/tensorflow/include \
     && strip --strip-unneeded .venv/lib/python3.*/site-packages/tensorflow/libtensorflow_*.so.2
+
+ARG NOTEBOOK=0
+RUN if [ "$NOTEBOOK" = 1 ]; then UV_NO_CACHE=1 python3 -m pipeline.environment.notebook; fi
 
 FROM builder AS cuda
 # Headers and static libraries, which only compilers need, and libraries that nothing here opens are a
@@ -57,6 +64,14 @@ ENV PATH=/app/.venv/bin:$PATH \
 USER 1000:1000
 ENTRYPOINT ["mastery"]
 CMD ["--help"]
+
+FROM mastery AS notebook
+RUN jupyter lab --version || { echo "build this target with --build-arg NOTEBOOK=1"; exit 1; }
+COPY --chown=1000:1000 docs/notebooks docs/notebooks
+EXPOSE 8888
+# Without a token of one's own (JUPYTER_TOKEN) it makes one, and prints the address with it.
+ENTRYPOINT ["jupyter", "lab", "--ip=0.0.0.0", "--port=8888", "--no-browser", "--ServerApp.root_dir=/app"]
+CMD ["--LabApp.default_url=/lab/tree/docs/notebooks/explore-a-log.ipynb"]
 
 FROM mastery
 COPY --from=cuda /cuda /

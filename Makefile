@@ -4,6 +4,7 @@ LEARNERS ?= 4000
 PYTEST_ARGS ?=
 IMAGE ?= mastery
 GPU ?=
+NOTEBOOK ?=
 
 # GPU=1 adds CUDA's libraries to .venv, GPU=0 removes them; without either, .venv stays as it is.
 GPU_OPTION := $(if $(GPU),$(or $(if $(filter 1,$(GPU)),--gpu),$(if $(filter 0,$(GPU)),--no-gpu), \
@@ -62,13 +63,13 @@ docs: setup  ## Rewrite the references of both configuration files, and of the f
 	$(BIN)/python -m serving.answers.settings docs/answers-configuration.md
 
 lock: setup  ## Rewrite both lock files from pyproject.toml, keeping versions where possible.
-	$(COMPILE) --group dev --output-file requirements.lock
+	$(COMPILE) --group dev --extra notebook --output-file requirements.lock
 	$(COMPILE) --extra gpu --constraints requirements.lock --output-file requirements-gpu.lock \
 		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock | sort -u)
 	sed -i.old '/^$$/,$$d' requirements-gpu.lock && rm requirements-gpu.lock.old  # drops the list of packages left to requirements.lock
 
-image:  ## Build the container image (IMAGE=mastery); with GPU=1 the one for GPUs (mastery-gpu).
-	docker build --tag $(IMAGE)$(if $(filter 1,$(GPU)),-gpu --build-arg GPU=1) .
+image:  ## Build the container image (IMAGE=mastery); GPU=1: for GPUs (mastery-gpu); NOTEBOOK=1: with JupyterLab (mastery-notebook).
+	docker build --tag $(IMAGE)$(if $(filter 1,$(GPU)),-gpu --build-arg GPU=1)$(if $(filter 1,$(NOTEBOOK)),-notebook --target notebook --build-arg NOTEBOOK=1) .
 
 clean:  ## Remove the sample log and the tools' caches; .venv and runs stay.
 	rm -rf sample build .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

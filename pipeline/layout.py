@@ -24,6 +24,7 @@ class Layout:
     root/<name>/schemas/<digest>.pbtxt  the curated schema as a run saw it
     root/<name>/serving/<version>/      pushed models
     root/<name>/cross-validation/       tables over folds, and below it a root for each fold
+    root/<name>/tuning/                 the trials of a search, and the best configuration
     root/<name>/backtest/<digest>/      a table over spans, and below it a root for each span
     ```
     """
@@ -69,6 +70,11 @@ class Layout:
     def fold(self, number: int) -> Path:
         """The root in which a fold of a cross-validation runs."""
         return self.cross_validation / f"fold-{number}"
+
+    @property
+    def tuning(self) -> Path:
+        """The folder with the trials of a search for better settings."""
+        return self.root / self.name / "tuning"
 
     @property
     def backtest(self) -> Path:

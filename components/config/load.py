@@ -65,6 +65,36 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     return load_file(path, Config, overrides, paths=PATHS, patterns=PATTERNS)
 
 
+def absolute_paths(path: Path) -> dict[tuple[str, ...], Any]:
+    """Returns the paths of a configuration that another folder would change, as absolute ones.
+
+    Args:
+        path: a file that `load_config` reads.
+
+    Returns:
+        By the keys that lead to them; a path in a list has a number among its keys.
+
+    Raises:
+        ConfigError: see `load_config`.
+    """
+    root, values = read_yaml(read_text(path))
+    before = dict(_leaves(values))
+    _Source(path, root, values, Config, PATHS, PATTERNS, "").resolve_paths()
+    return {keys: value for keys, value in _leaves(values) if value != before[keys]}
+
+
+def _leaves(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yields the values that are no lists or mappings, by the keys that lead to them."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, (*keys, str(key)))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, (*keys, str(index)))
+    else:
+        yield keys, value
+
+
 def load_file(
     path: str | Path,
     kind: type[Kind],

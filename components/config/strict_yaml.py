@@ -156,7 +156,7 @@ def line_of(node: yaml.Node | None, keys: Sequence[str]) -> int | None:
     """
     line = None
     for key in keys:
-        child = _child(node, key)
+        child = child_of(node, key)
         if child is None:
             break
         at, node = child
@@ -164,7 +164,7 @@ def line_of(node: yaml.Node | None, keys: Sequence[str]) -> int | None:
     return line
 
 
-def _child(node: yaml.Node | None, key: str) -> tuple[yaml.Node, yaml.Node] | None:
+def child_of(node: yaml.Node | None, key: str) -> tuple[yaml.Node, yaml.Node] | None:
     """Returns the node that names a key, and that of its value."""
     if isinstance(node, yaml.MappingNode):
         return next(((name, value) for name, value in node.value if name.value == key), None)

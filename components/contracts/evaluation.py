@@ -15,6 +15,7 @@ from components.contracts.fairness_results import FairnessResults
 from components.contracts.importance_results import ImportanceResults
 from components.contracts.provenance import DataProvenance
 from components.contracts.uncertainty_results import UncertaintyResults
+from components.html_table import HtmlTable, join_html
 
 Counts = list[list[int]]  # [C, C]: true classes in rows, predicted ones in columns
 Interval = tuple[float, float]  # lower and upper end
@@ -42,6 +43,10 @@ def format_metric(value: float | None, digits: str) -> str:
     ('0.8765', '–')
     """
     return "–" if value is None else format(value, digits)
+
+
+def _reach(interval: Interval | None) -> str:
+    return f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
 
 
 def format_confidence(confidence: float | None) -> str:
@@ -357,6 +362,24 @@ class Evaluation(Contract):
     decisions: list[DecisionResults] = []
     fairness: FairnessResults | None = None
     importance: ImportanceResults | None = None
+
+    def metrics_table(self) -> HtmlTable:
+        """Returns the metrics of all examples, for notebooks."""
+        examples = f"{self.overall.examples:,} examples of the test split"
+        rows = [
+            [describe_metric(name).short, format_metric(value, ".4f"), _reach(interval)]
+            for name, value in self.overall.metrics.items()
+            for interval in [self.overall.intervals.get(name)]
+        ]
+        return HtmlTable(f"Metrics, {examples}", ["Metric", "Value", "Interval"], rows, {1, 2})
+
+    def gates_table(self) -> HtmlTable:
+        """Returns the verdict of each gate, for notebooks."""
+        rows = [[gate.text, "passed" if gate.passed else "failed"] for gate in self.gates]
+        return HtmlTable("Gates", ["Gate", "Verdict"], rows)
+
+    def _repr_html_(self) -> str:
+        return join_html(self.metrics_table(), *([self.gates_table()] if self.gates else []))
 
     @property
     def failed_gates(self) -> list[GateVerdict]:

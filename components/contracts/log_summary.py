@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from components.config.spans import describe_spans
 from components.contracts.contract import Contract, Part
+from components.html_table import HtmlTable, join_html
 
 
 class ReplayedLog(Part):
@@ -85,6 +86,28 @@ class LogSummary(Contract):
     version: int | None = None
     replayed: ReplayedLog | None = None
     warnings: list[str] = []
+
+    def _repr_html_(self) -> str:
+        sizes = HtmlTable(
+            "The log",
+            ["What", "Number", "From", "To"],
+            [
+                ["events", f"{self.events:,}", self.first_event, self.last_event],
+                ["outcomes", f"{self.outcomes:,}", self.first_outcome, self.last_outcome],
+                ["learners", f"{self.learners:,}", "", ""],
+                ["units", f"{self.units:,}", "", ""],
+                ["outcomes without an event before", f"{self.cold_starts:,}", "", ""],
+            ],
+            {1},
+        )
+        names = [*dict.fromkeys(name for classes in self.splits.values() for name in classes)]
+        rows = [
+            [split, f"{sum(of.values()):,}", *(f"{of.get(name, 0):,}" for name in names if name)]
+            for split, of in self.splits.items()
+        ]
+        header = ["Split", "Examples", *filter(None, names)]
+        splits = HtmlTable("Examples by split", header, rows, range(1, len(header)))
+        return join_html(sizes, splits, *self.warnings)
 
     def describe(self) -> str:
         """Returns the summary as a few lines of text."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 from components.config.retrain import Occasion
 from components.contracts.contract import Contract, Part
 from components.contracts.provenance import DataProvenance
+from components.html_table import HtmlTable, join_html
 
 RUN_FOLDER = "MASTERY_RUN_DIR"  # environment variable: the folder of the run that a node belongs to
 REPORT_FILE = "report.html"
@@ -100,6 +101,14 @@ class RunRecord(Contract, frozen=False):
     warnings: list[str] = Field(default_factory=list)
     error: str | None = None
     retraining: Retraining | None = None
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [node.id, node.state, "" if node.seconds is None else f"{node.seconds:.1f}"]
+            for node in self.nodes
+        ]
+        table = HtmlTable(f"Run {self.run}", ["Node", "State", "Seconds"], rows, {2})
+        return join_html(table, f"{self.state}", *self.warnings, *filter(None, [self.error]))
 
     @property
     def alive(self) -> bool:

@@ -16,7 +16,7 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.config.fairness import Remedies
-from components.contracts.names import SEEDS, WITHOUT_REMEDIES
+from components.contracts.names import LOGS, SEEDS, WITHOUT_REMEDIES
 from components.contracts.training_history import TrainingHistory
 from components.node.settings import TrainerSettings
 from components.trainer.calibration import fit_temperature
@@ -27,7 +27,6 @@ from components.trainer.distributed.places import place_of
 from components.trainer.distributed.supervisor import fit_on_workers
 from components.trainer.export import export_model
 from components.trainer.fit import (
-    LOGS,
     Devices,
     FitCallbacks,
     beside_workers,
@@ -80,6 +79,32 @@ def run_fn(fn_args: FnArgs) -> None:
     history.model_copy(update=whole).write(Path(fn_args.model_run_dir))
 
 
+def fit_only(
+    fn_args: FnArgs, settings: TrainerSettings, *watchers: keras.callbacks.Callback
+) -> TrainingHistory:
+    """Fits the model of the first seed as `run_fn` does, exports nothing, and frees its memory.
+
+    Args:
+        fn_args: examples, the transform graph, and a folder for what is needed while it is fitted.
+        settings: of the model; one worker.
+        watchers: what Keras calls too; one may end the fit by raising an error.
+
+    Raises:
+        TrainingError: as `run_fn`.
+    """
+    devices = choose_devices(settings.training)
+    if settings.steps.shared:
+        devices = devices.first()
+    try:
+        with reproducible(settings.training.seed):
+            transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+            inputs = read_network_inputs(settings, transform)
+            _, history = _fit(fn_args, settings, devices, transform, inputs, "", *watchers)
+    finally:
+        _free_memory()
+    return history
+
+
 def seeds_of(settings: TrainerSettings) -> list[int]:
     """Returns the seeds of all models, the exported one's first."""
     return [settings.training.seed + index for index in range(settings.seeds)]
@@ -129,6 +154,7 @@ def _fit(
     transform: tft.TFTransformOutput,
     inputs: NetworkInputs,
     name: str,
+    *watchers: keras.callbacks.Callback,
 ) -> tuple[keras.Model, TrainingHistory]:
     """Returns the fitted network, not yet calibrated, and how the fit went."""
     training = settings.training
@@ -148,7 +174,7 @@ def _fit(
             network = network_of(settings, inputs, devices.lstm)
         start = take_over_weights(network, settings, inputs, fn_args.base_model)
         callbacks = FitCallbacks(training, _logs_folder(run, name), name)
-        fit = fit_network(network, train, evaluation, training, callbacks)
+        fit = fit_network(network, train, evaluation, training, callbacks, *watchers)
         temperature = _calibrate(network, settings, evaluation)
 
     history = TrainingHistory(

@@ -189,7 +189,7 @@ def _run_worker(
     with (
         os.fdopen(lifeline, "rb", buffering=0) as nodes_ended,
         (folder / _START_UP).open("wb") as start_up,
-        _terminate_as_interrupt(),
+        terminate_as_interrupt(),
         # A session of its own: Ctrl-C reaches only us, and we can stop the whole group.
         subprocess.Popen(
             [*WORKER, str(folder), str(os.getpid())],
@@ -261,7 +261,7 @@ def _stop(worker: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
+def terminate_as_interrupt() -> Iterator[None]:
     """Lets SIGTERM end a run as Ctrl-C does."""
 
     def interrupt(*_: object) -> None:

@@ -7,7 +7,7 @@
 ('high', 'prior')
 """
 
-from serving.client.answers import Answer, Explanation
+from serving.client.answers import Answer, Explanation, answers_table
 from serving.client.calls import PredictError, Retry, Target
 from serving.client.model_client import Client, connect
 from serving.client.shadow import Shadow, ShadowedAnswer
@@ -21,5 +21,6 @@ __all__ = [
     "Shadow",
     "ShadowedAnswer",
     "Target",
+    "answers_table",
     "connect",
 ]

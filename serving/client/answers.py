@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ from components.contracts.names import (
     UNFAMILIAR,
     decision_output,
 )
+from components.html_table import HtmlTable
 from serving.client.calls import PredictError
 
 Outputs = Mapping[str, Sequence[Any]]  # columns by name, one value per example, text as str
@@ -62,6 +64,9 @@ class Answer:
     decisions: Mapping[str, bool] = field(default_factory=dict)
     prediction_interval: tuple[float, float] | None = None
 
+    def _repr_html_(self) -> str:
+        return answers_table([self])._repr_html_()
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -92,6 +97,45 @@ class Explanation:
     attributions: Mapping[str, float]
     directions: Mapping[str, float]
     step_attributions: Sequence[Mapping[str, float]]
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [name, f"{value:+.3f}"]
+            for name, value in sorted(self.attributions.items(), key=lambda item: -abs(item[1]))
+        ]
+        about = self.explained_class or "the number"
+        caption = f"What moves {about} from the typical learner's {self.typical_answer:.3f}"
+        return HtmlTable(caption, ["Feature", "Adds"], rows, {1})._repr_html_()
+
+
+def answers_table(
+    answers: Sequence[Answer], names: Sequence[str] | None = None, *, caption: str = "Answers"
+) -> HtmlTable:
+    """Returns answers as a table for notebooks.
+
+    Args:
+        answers: those of one model.
+        names: who each is about; default: its number, from 1.
+        caption: what the table is about.
+
+    >>> answer = Answer("sequence", "low", {"low": 0.7, "high": 0.3}, answer_text="not sure")
+    >>> answers_table([answer], ["Ana"]).rows
+    [['Ana', 'not sure', '0.700', '0.300', 'sequence', '']]
+    """
+    classes = [*dict.fromkeys(name for each in answers for name in each.probabilities or {})]
+    names = names or [str(number) for number in range(1, len(answers) + 1)]
+    rows = [
+        [
+            name,
+            each.answer_text or each.predicted_class or f"{each.prediction:.3f}",
+            *(f"{(each.probabilities or {}).get(item, math.nan):.3f}" for item in classes),
+            each.basis,
+            ", ".join(decision for decision, taken in each.decisions.items() if taken),
+        ]
+        for name, each in zip(names, answers, strict=True)
+    ]
+    header = ["Learner", "Answer", *classes, "Basis", "Decisions"]
+    return HtmlTable(caption, header, rows, range(2, 2 + len(classes)))
 
 
 def parse_answers(outputs: Outputs, count: int) -> list[Answer]:

@@ -53,5 +53,11 @@ def test_the_image_for_gpus_is_named_after_the_other_one() -> None:
     assert built == "docker build --tag registry.example/mastery:1.0-gpu --build-arg GPU=1 .\n"
 
 
+def test_the_image_with_jupyterlab_is_a_target_of_its_own() -> None:
+    built = _make("--dry-run", "image", "NOTEBOOK=1").stdout
+    target = "--target notebook --build-arg NOTEBOOK=1"
+    assert built == f"docker build --tag mastery-notebook {target} .\n"
+
+
 def test_ci_runs_make_test() -> None:
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "exec make test"

@@ -1,0 +1,1 @@
+"""Searches for training settings with a lower loss on the eval split."""
