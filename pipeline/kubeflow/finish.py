@@ -20,6 +20,7 @@ from pipeline.run.notify import notification_of, notify
 from pipeline.run.prepare import cancel_unfinished, nodes_of
 from pipeline.store.connection import connect_to_store, connection_config
 from pipeline.store.lookups import NodeResult, RunHistory
+from pipeline.tracking.tell import track_run
 
 if TYPE_CHECKING:
     from components.config import Config
@@ -56,6 +57,7 @@ def finish_run(
     if outputs:
         outputs.show_text(SUMMARY, summarise_run(record))
     notify(config.notify, notification_of(record))
+    track_run(config, layout.root, record)
     return record
 
 

@@ -92,7 +92,12 @@ def load_settings(path: Path | None) -> AnswersSettings:
     return load_file(
         path,
         AnswersSettings,
-        paths=[("channels", "*", "path"), ("board", "models"), ("effect", "opt_out")],
+        paths=[
+            ("channels", "*", "path"),
+            ("board", "models"),
+            ("board", "watch"),
+            ("effect", "opt_out"),
+        ],
         example="alerts: {rules: []}",
         reference="docs/answers-configuration.md",
     )

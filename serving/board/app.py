@@ -27,6 +27,7 @@ from serving.board.pages import (
     learner_path,
     people,
     versions,
+    watch,
     worklist,
 )
 from serving.board.rendering import FOLDER, LANGUAGE_COOKIE, LANGUAGE_NAMES
@@ -44,6 +45,7 @@ PAGES: tuple[tuple[Sequence[Route], Role], ...] = (
     (learner_path.ROUTES, "teacher"),
     (groups.ROUTES, "manager"),
     (versions.ROUTES, "manager"),
+    (watch.ROUTES, "manager"),
     (approvals.ROUTES, "manager"),
     (people.ROUTES, "admin"),
 )

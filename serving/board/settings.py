@@ -131,6 +131,11 @@ class Board(Section):
         description="the serving folder, a path or URL: versions can then be approved on the "
         "board, by managers and administrators whose role `approvals.roles` lists",
     )
+    watch: str | None = Field(
+        None,
+        description="`watch.json`, which `mastery watch` writes into the root: managers and "
+        "administrators then see whether the model is still right",
+    )
     sessions: SessionSettings = Field(
         default_factory=SessionSettings, description="how long a login lasts"
     )

@@ -108,6 +108,19 @@ def test_the_owner_is_notified_of_a_failed_gate(
     assert (sent["state"], sent["run"]) == ("gates failed", RUN)
 
 
+def test_a_receiver_of_lineage_is_told_of_the_nodes(
+    runs: StoredRuns, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    run_nodes(runs, config, blessed=True, files=tmp_path)
+    with webhook() as receiver:
+        url = receiver.url.removesuffix("/hook")
+        told = load_config(SAMPLE, [f"tracking.openlineage.url={url}"])
+        finish(runs, told)
+    ended = {item["job"]["name"] for item in receiver.received if item["eventType"] == "COMPLETE"}
+    assert ended == {"sample", *(f"sample.{node}" for node in nodes_of(config))}
+
+
 def test_a_run_without_new_data_goes_back_to_an_earlier_one(
     runs: StoredRuns, config: Config
 ) -> None:

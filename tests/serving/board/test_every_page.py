@@ -23,7 +23,7 @@ OPEN = ("/health", "/ready", "/static/", "/login", "/language/")
 SANDBOXED = re.compile(r"sandbox(?! allow-same-origin)")
 # Pages without a link to them: for machines, with every page's own address in them, or with a
 # setting that this board has not.
-UNLINKED = {"GET /language/{language}", "GET /approvals", "POST /approvals"}
+UNLINKED = {"GET /language/{language}", "GET /watch", "GET /approvals", "POST /approvals"}
 
 
 @pytest.fixture(scope="module")
