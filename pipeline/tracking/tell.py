@@ -110,7 +110,7 @@ def tell(
     *,
     labels: Mapping[str, int | None] | None = None,
 ) -> list[Outcome]:
-    """Tells servers of runs and labels, each at most for `tracking.timeout_seconds`.
+    """Tells servers of runs and labels, on average for `tracking.timeout_seconds` each at most.
 
     Args:
         config: names the servers.
@@ -135,7 +135,7 @@ def tell(
         labels=None if labels is None else {**labels},
         seconds=seconds,
     )
-    printed, ended = _run_teller(config, order, seconds * max(1, len(runs)))
+    printed, ended = _run_teller(config, order, seconds * (len(runs) + (labels is not None)))
     found = {(item.run, item.target): item for item in _outcomes(printed)}
     for item in expected:
         if (item.run, item.target) not in found:
