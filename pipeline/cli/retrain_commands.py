@@ -70,7 +70,7 @@ def retrain(
                 fetch_new(loaded)
             version = version_in_service(pushed_to(config, set_, root), copies)
             decision = decide(loaded, root, version, now=parse_moment("--now", now))
-            console.print(describe(decision), soft_wrap=True)
+            console.print(describe(decision, dry_run=dry_run), soft_wrap=True)
             record = None
             if decision.train and not dry_run:
                 record = train_again(loaded, root, decision, version, console=console)
