@@ -37,8 +37,9 @@ import yaml
 from sklearn.metrics import f1_score
 
 from benchmarks.machine import describe_machine
-from benchmarks.sample import CONFIG, MASTERY, REPOSITORY, run_command
+from benchmarks.sample import CONFIG, MASTERY, REPOSITORY, latest_record, run_command
 from benchmarks.year_chart import chart
+from components.contracts.evaluation import Evaluation
 from components.simulator.changes import (
     NEW_COMPONENTS,
     NEW_UNIT,
@@ -235,10 +236,13 @@ class Platform:
 
     def _run(self, *command: str) -> str | None:
         """Trains by `mastery run` or `retrain`; returns the gates that failed, if any did."""
-        words = [*MASTERY, *command, *self._place]
-        ended = run_command(words, endings=(0, GATE_FAILED))
-        failed = [line for line in ended.output.splitlines() if "failed" in line and "│" in line]
-        return "; ".join(" ".join(line.replace("│", " ").split()) for line in failed) or None
+        root = self.folder / "runs"
+        run_command([*MASTERY, *command, *self._place], endings=(0, GATE_FAILED))
+        record = latest_record(root)
+        if record.state != "gates failed" or record.metrics is None:
+            return None
+        failed = Evaluation.read_file(Path(record.metrics)).failed_gates
+        return "; ".join(gate.text for gate in failed)
 
     def _labelled(self) -> dict[str, int]:
         """Returns the version of each label."""

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from components.report.charts import AxisScale
 
 WIDTH, LEFT, RIGHT = 760, 132, 16
-TOP, BOTTOM = 48, 330  # of the curve
+TOP, BOTTOM = 54, 330  # of the curve
 LANE = 27  # pixels between two rows of marks
 LOWEST = 0.3
 
@@ -21,11 +21,11 @@ LANES: dict[str, tuple[str, Callable[[Mapping[str, Any]], bool]]] = {
     "gates failed": ("failed", lambda week: week["gate"] is not None),
     "canary": ("canary", lambda week: week["canary"] is not None),
     "promoted": ("promoted", lambda week: week["ending"] == "promoted"),
-    "rolled back": ("failed", lambda week: week["ending"] == "stopped"),
+    "taken back": ("failed", lambda week: week["ending"] == "stopped"),
 }
 NAMES = {"content": "a unit is replaced", "intake": "others come", "relation": "answers are shared"}
 STYLE = """\
-text { font: 15px sans-serif; fill: #333 } .title { font-weight: bold } .small { font-size: 13px }
+text { font: 17px sans-serif; fill: #333 } .title { font-weight: bold } .small { font-size: 15px }
 .grid { stroke: #ddd } .change { stroke: #777; stroke-dasharray: 3 3 }
 .band { fill: #2563a8; opacity: .18 } .f1 { stroke: #2563a8; stroke-width: 2.5; fill: none }
 .best { stroke: #666; stroke-width: 1.5; stroke-dasharray: 6 4; fill: none }
@@ -100,14 +100,14 @@ def _curve(lived: Sequence[Mapping[str, Any]], x: AxisScale, y: AxisScale) -> It
         yield Markup('<polyline class="{}" points="{}"/>').format(name, _points(points))
 
     for place, (style, text) in enumerate((("f1", "measured"), ("best", "best possible"))):
-        left = 420 + 130 * place
+        left = 450 + 135 * place
         yield _line(style, left, left + 26, 19, 19)
         yield _text(left + 32, 24, text, "small")
     for week in lived:
         if week["scrambled_f1"] is not None:
             left, top = x(week["week"]), y(week["scrambled_f1"])
             yield Markup('<circle class="wrong" cx="{}" cy="{}" r="5"/>').format(left, top)
-            yield _text(left + 10, top + 5, "labels scrambled", "small alert")
+            yield _text(left, top - 12, "labels scrambled", "small alert", "middle")
 
 
 def _lanes(lived: Sequence[Mapping[str, Any]], x: AxisScale) -> Iterator[Markup]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
-from tests import chromium, flink, skips
+from tests import chromium, flink, mlflow_server, skips
 from tests import mariadb as maria
 from tests import postgresql as postgres
 from tests import ralph as record_store
@@ -90,6 +90,16 @@ def ralph(
     programs = record_store.find_programs(request.config.cache.mkdir("ralph"))
     with record_store.serve(programs, tmp_path_factory.mktemp("ralph")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def mlflow_address(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A server of MLflow; skips, with the reason, where it cannot be installed."""
+    programs = mlflow_server.find_programs(request.config.cache.mkdir("mlflow"))
+    with mlflow_server.serve(programs, tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
-import uv
 from numpy.typing import NDArray
 
-from tests.debian import one_process
+from tests.environments import make_environment
 
 LOCK = Path(__file__).parent / "nannyml.lock"
 
@@ -67,7 +62,7 @@ def estimate(
         outcomes: what came true after them, [n].
         new: probabilities of answers without outcomes, [m, C].
     """
-    python = _environment(cache) / "bin" / "python"
+    python = make_environment(cache, LOCK, "NannyML") / "python"
     data = folder / "data.npz"
     np.savez(data, reference=reference, outcomes=outcomes, new=new)
     done = subprocess.run(
@@ -77,26 +72,3 @@ def estimate(
     )  # fmt: skip
     found: dict[str, float] = json.loads(done.stdout)
     return found
-
-
-def _environment(cache: Path) -> Path:
-    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
-    environment = cache / f"{digest}-{sys.version_info[0]}.{sys.version_info[1]}"
-    ready = environment / "ready"
-    with one_process(cache):
-        if not ready.is_file():
-            shutil.rmtree(environment, ignore_errors=True)
-            plain = Path(sys.base_prefix, "bin", f"python3.{sys.version_info[1]}")
-            for command in (
-                ["venv", environment, "--python", os.path.realpath(plain)],
-                ["pip", "install", "--python", environment / "bin" / "python", "--require-hashes",
-                 "--no-deps", "--requirement", LOCK],
-            ):  # fmt: skip
-                done = subprocess.run(
-                    [uv.find_uv_bin(), "--quiet", *command],
-                    check=False, capture_output=True, text=True,
-                )  # fmt: skip
-                if done.returncode:
-                    pytest.skip(f"the comparison needs NannyML, and uv says: {done.stderr}")
-            ready.touch()
-    return environment

@@ -18,9 +18,11 @@ def free_port() -> int:
         return port
 
 
-def wait_for_port(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_port(
+    port: int, server: subprocess.Popen[bytes], log: Path, *, seconds: float = START
+) -> None:
     """Waits until a server listens; fails, with its log, if it ends or takes too long."""
-    deadline = time.monotonic() + START
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert server.poll() is None, log.read_text(errors="replace")
         with socket.socket() as probe:
@@ -28,5 +30,5 @@ def wait_for_port(port: int, server: subprocess.Popen[bytes], log: Path) -> None
                 return
         time.sleep(0.1)
     raise AssertionError(
-        f"{server.args} did not start within {START} s: {log.read_text(errors='replace')}"
+        f"{server.args} did not start within {seconds:.0f} s: {log.read_text(errors='replace')}"
     )

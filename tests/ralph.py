@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
-import uv
 
-from tests.debian import one_process
+from tests.environments import make_environment
 from tests.ports import free_port, wait_for_port
 
 LOCK = Path(__file__).parent / "ralph.lock"
@@ -78,32 +73,7 @@ def find_programs(cache: Path) -> Path:
     Args:
         cache: a folder for the environment; another lock makes another environment.
     """
-    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
-    environment = cache / f"{digest}-{sys.version_info[0]}.{sys.version_info[1]}"
-    programs = environment / "bin"
-    with one_process(cache):
-        if not programs.is_dir():
-            # Programs hold their own path, so the environment is made where it stays.
-            for command in (
-                ["venv", environment, "--python", _plain_python()],
-                ["pip", "install", "--python", programs / "python", "--require-hashes",
-                 "--no-deps", "--requirement", LOCK],
-            ):  # fmt: skip
-                done = subprocess.run(
-                    [uv.find_uv_bin(), "--quiet", *command],
-                    check=False, capture_output=True, text=True,
-                )  # fmt: skip
-                if done.returncode:
-                    shutil.rmtree(environment, ignore_errors=True)
-                    pytest.skip(
-                        f"the tests on a record store need Ralph, and uv says: {done.stderr}"
-                    )
-    return programs
-
-
-def _plain_python() -> str:
-    """Returns the interpreter that our own environment was made from."""
-    return os.path.realpath(Path(sys.base_prefix, "bin", f"python3.{sys.version_info[1]}"))
+    return make_environment(cache, LOCK, "Ralph")
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from components.config.rollout import Rollout
 from components.config.runtime import Ci, Metadata, Notify, Push
 from components.config.section import Address, InputName, KeyedError, Section
 from components.config.summaries import require_summary
+from components.config.tracking import Tracking
 from components.config.training import Feature, Model, Prior, Steps, Training
 from components.config.uncertainty import Explain, Uncertainty
 from components.config.watch import Watch
@@ -50,7 +51,7 @@ from components.contracts.names import (
 Keys = tuple[str | int, ...]  # the way from the file's top to a value
 # Where and when nodes run, who is notified, what becomes of a version after its push, and what is
 # watched then.
-_RUNNER_SECTIONS = ("ci", "kubeflow", "notify", "retrain", "rollout", "watch")
+_RUNNER_SECTIONS = ("ci", "kubeflow", "notify", "retrain", "rollout", "tracking", "watch")
 
 
 class Config(Section):
@@ -107,6 +108,9 @@ class Config(Section):
         default_factory=Retrain, description="when it is trained again, and on what"
     )
     notify: Notify = Field(default_factory=Notify, description="who is notified of how a run ended")
+    tracking: Tracking = Field(
+        default_factory=Tracking, description="which servers are told how runs went"
+    )
     watch: Watch = Field(
         default_factory=Watch, description="what `mastery watch` expects of a model in service"
     )

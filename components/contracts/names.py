@@ -38,6 +38,9 @@ SUMMARIES = "summaries"  # float32 [B, S]: scaled counts, rates and recent value
 # The tag of the graph that TensorFlow Serving loads; its signatures, their inputs and outputs.
 SERVE = "serve"
 SERVING_DEFAULT = "serving_default"
+
+# Of the Trainer's `model_run`: TensorBoard's folder, with a folder for each fit.
+LOGS = "logs"
 PREDICT_STEPS = "predict_steps"
 EXPLAIN = "explain"  # as `serving_default`, with the reasons
 EXPLAIN_STEPS = "explain_steps"  # as `predict_steps`, with the reasons

@@ -108,6 +108,7 @@ def _excluded(facts: VersionFacts) -> Iterator[str]:
         yield f"All but {count(data.sample_learners)} learners, who were chosen by a hash."
     yield "Events at or after the moment of judgement: an answer never sees what came later."
     if log.spans:
-        yield f"Everything outside of the spans {', '.join(log.spans)}."
+        beside = f", but for {log.replayed.describe()}" if log.replayed else ""
+        yield f"Everything outside of the spans {', '.join(log.spans)}{beside}."
     if not facts.config.evaluation.slices:
         yield "How groups of learners are mixed is unknown: evaluation.slices names no column."

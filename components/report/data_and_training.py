@@ -210,6 +210,15 @@ class LogRow:
     note: str = ""
 
 
+def _replayed_rows(log: LogSummary) -> list[LogRow]:
+    """Returns what of older spans is trained on, too; it is in no other figure of the log."""
+    if log.replayed is None:
+        return []
+    outcomes, learners = count(log.replayed.outcomes), count(log.replayed.learners)
+    what = f"outcomes of {learners} learners of {describe_spans(log.replayed.spans)}, to train on"
+    return [LogRow("Replayed", outcomes, what)]
+
+
 def log_rows(log: LogSummary) -> list[LogRow]:
     """Returns the figures of the log."""
     version = "" if log.version is None else f"version {log.version}"
@@ -221,6 +230,7 @@ def log_rows(log: LogSummary) -> list[LogRow]:
 
     rows = [
         LogRow(spans, describe_spans(log.spans) or NOTHING, version),
+        *_replayed_rows(log),
         LogRow("Events", count(log.events), _range_words(log.first_event, log.last_event)),
         LogRow("Outcomes", count(log.outcomes), _range_words(log.first_outcome, log.last_outcome)),
         LogRow("Learners", count(log.learners)),

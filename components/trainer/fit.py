@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from components.config.training import Training
     from components.trainer.states import LstmKernel
 
-LOGS = "logs"  # TensorBoard's folder inside the model run, with a folder for each fit
-
 _ITERATORS = 2  # that Keras makes in an epoch: it reads the first, and leaves the second unread
 # With buffers of two sizes, as by default, cuBLAS takes another kernel whenever one size is not
 # free: cuDNN's LSTM then adds in another order from run to run (release notes of cuDNN 8).

@@ -16,7 +16,7 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.config.fairness import Remedies
-from components.contracts.names import SEEDS, WITHOUT_REMEDIES
+from components.contracts.names import LOGS, SEEDS, WITHOUT_REMEDIES
 from components.contracts.training_history import TrainingHistory
 from components.node.settings import TrainerSettings
 from components.trainer.calibration import fit_temperature
@@ -27,7 +27,6 @@ from components.trainer.distributed.places import place_of
 from components.trainer.distributed.supervisor import fit_on_workers
 from components.trainer.export import export_model
 from components.trainer.fit import (
-    LOGS,
     Devices,
     FitCallbacks,
     beside_workers,

@@ -127,7 +127,7 @@ def mastery() -> None:
         names = [name for name in CONFIGS if LOGS[name] in (triggering_asset_events or {})]
         began = run.run_after.strftime("%Y%m%d-%H%M%S")
         return [
-            {"name": name, "config": CONFIGS[name], "run": f"{began}-airflow"}
+            {"name": name, "config": CONFIGS[name], "run": f"{began}-airflow-{name}"}
             for name in names or CONFIGS
         ]
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from components.config.metrics import foremost_metrics
 from components.config.outcomes import DerivedOutcomes
 from components.config.root import Config
-from components.config.spans import span_kind
 from components.contracts.backtest import Backtest, BacktestSpan, Measured
 from components.contracts.evaluation import Evaluation
 from components.errors import ConfigError
@@ -26,7 +25,7 @@ from components.files.atomic import write_text
 from pipeline.backtest.render import MARKDOWN, render_markdown
 from pipeline.layout import Layout, check_root
 from pipeline.retrain.causes import VersionInService
-from pipeline.retrain.retrain import retraining_config
+from pipeline.retrain.retrain import retraining_config, tells_spans_apart
 from pipeline.run.prepare import lock_root
 from pipeline.run.series import run_one, seconds_of
 
@@ -86,12 +85,13 @@ def digest_of(config: Config) -> str:
 
 
 def _names_of_spans(config: Config) -> list[str]:
-    patterns = [*config.data.events, *config.data.outcome_files]
-    if not any(map(span_kind, patterns)):
+    if not tells_spans_apart(config):
         raise ConfigError(
-            "data: expected {SPAN} or {YYYY}, {MM}, {DD} in the paths of events or outcomes, since "
-            "a backtest goes through the spans of a log; found none."
+            "data: expected {SPAN} or {YYYY}, {MM}, {DD} in every path of outcomes, or of events "
+            "that they are derived from, since a backtest goes through the spans of a log; found "
+            "a path without."
         )
+    patterns = [*config.data.events, *config.data.outcome_files]
     names = choose_spans(patterns, f"last:{EVERY}").names
     if len(names) < 2:
         raise ConfigError(
@@ -133,7 +133,8 @@ def _run_span(
     """Returns what became of a span, and the version in service after it."""
     name, after = names
     root = folder / name
-    kept = f"{len(done)} spans are done and kept." if done else "No span is done yet."
+    several = "1 span is" if len(done) == 1 else f"{len(done)} spans are"
+    kept = f"{several} done and kept." if done else "No span is done yet."
     record = run_one(
         span_config(config, name, version),
         root,

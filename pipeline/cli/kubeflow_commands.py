@@ -20,7 +20,15 @@ from pipeline.cli.options import (
 if TYPE_CHECKING:
     from components.config import Config
     from pipeline.kubeflow.client import Cluster
+    from pipeline.kubeflow.jobs import Job
     from pipeline.kubeflow.schedules import KubeflowCron, Schedule
+
+JobOption = Annotated[
+    Literal["watch", "retrain"] | None,
+    typer.Option(
+        "--job", help="In place of the pipeline: `mastery watch` or `mastery retrain`, in one task."
+    ),
+]
 
 
 def compile_(
@@ -32,6 +40,7 @@ def compile_(
     target: Annotated[
         Literal["kubeflow", "vertex"], typer.Option("--target", help="The system that reads it.")
     ] = "kubeflow",
+    job: JobOption = None,
 ) -> None:
     """Write the pipeline as one YAML file.
 
@@ -43,9 +52,17 @@ def compile_(
     from components.config import load_config
 
     loaded = load_config(config, set_)  # before the compiler: a wrong value is reported at once
-    from pipeline.kubeflow.compile import compile_pipeline
+    if job is None:
+        from pipeline.kubeflow.compile import compile_pipeline
 
-    compile_pipeline(loaded, config, output, target, set_)
+        compile_pipeline(loaded, config, output, target, set_)
+    else:
+        from components.errors import MasteryError
+        from pipeline.kubeflow.jobs import compile_job
+
+        if target != "kubeflow":
+            raise MasteryError(f"--job {job}: expected --target kubeflow, found {target}.")
+        compile_job(loaded, config, output, job, set_)
     print(f"Wrote {output} ({output.stat().st_size:,} bytes).")
 
 
@@ -195,6 +212,7 @@ def schedule(
         str | None, typer.Option("--name", help="The schedule's name; default: the pipeline's.")
     ] = None,
     param: ParamOption = NO_SETTINGS,
+    job: JobOption = None,
     pause: Annotated[bool, typer.Option("--pause", help="Pause the schedule.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the schedule.")] = False,
     delete: Annotated[bool, typer.Option("--delete", help="Delete the schedule.")] = False,
@@ -208,22 +226,26 @@ def schedule(
 
     Example:
         mastery kubeflow schedule --config configs/sample.yaml --cron "0 3 * * *"
+        mastery kubeflow schedule --config configs/sample.yaml --job watch --cron "0 6 * * *"
     """
     from components.config import load_config
     from components.errors import MasteryError
     from pipeline.kubeflow import schedules
     from pipeline.kubeflow.client import connect_to_cluster
-    from pipeline.kubeflow.submit import pipeline_name
+    from pipeline.kubeflow.submit import name_of, pipeline_name
 
     if [cron is not None, pause, resume, delete].count(True) != 1:
         raise MasteryError("expected one of --cron, --pause, --resume and --delete.")
+    if job is not None and param:
+        raise MasteryError(f"--param: expected none with --job {job}, which has no parameters.")
 
     loaded = load_config(config, set_)
-    name = name or pipeline_name(loaded.name)
+    pipeline = name_of(loaded, job)
+    name = name or pipeline_name(pipeline)
     converted = _convert(cron, timezone, loaded.kubeflow.timezone) if cron is not None else None
     cluster = connect_to_cluster(loaded.kubeflow, host=host, namespace=namespace)
     if converted:
-        _put(cluster, loaded, config, name, converted, param, set_)
+        _put(cluster, loaded, config, name, converted, param, set_, job)
         if converted.shifts_on:
             print(
                 f"Kubeflow reads times in {loaded.kubeflow.timezone} only. Clocks change on "
@@ -231,11 +253,11 @@ def schedule(
                 f"{timezone}. Run this command again on that day."
             )
     elif pause:
-        _report("Paused", schedules.pause_schedule(cluster, loaded, name))
+        _report("Paused", schedules.pause_schedule(cluster, pipeline, name))
     elif resume:
-        _report("Resumed", schedules.resume_schedule(cluster, loaded, name))
+        _report("Resumed", schedules.resume_schedule(cluster, pipeline, name))
     else:
-        _report("Deleted", schedules.delete_schedule(cluster, loaded, name))
+        _report("Deleted", schedules.delete_schedule(cluster, pipeline, name))
 
 
 def _convert(cron: str, zone: str | None, cluster_zone: str) -> KubeflowCron:
@@ -255,15 +277,16 @@ def _put(
     cron: KubeflowCron,
     param: list[str],
     settings: list[str],
+    job: Job | None,
 ) -> None:
     from pipeline.kubeflow.parameters import check_parameters, read_parameters
     from pipeline.kubeflow.schedules import put_schedule
-    from pipeline.kubeflow.submit import compiled_pipeline, upload_pipeline
+    from pipeline.kubeflow.submit import compiled_pipeline, name_of, upload_pipeline
 
     parameters = read_parameters(param)
     check_parameters(config_file, settings, parameters)
-    with compiled_pipeline(config, config_file, settings) as file:
-        submission = upload_pipeline(cluster, config.name, file)
+    with compiled_pipeline(config, config_file, settings, job) as file:
+        submission = upload_pipeline(cluster, name_of(config, job), file)
     print(submission.describe())
 
     made, replaced = put_schedule(

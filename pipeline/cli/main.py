@@ -38,6 +38,8 @@ COMMANDS = {
     "runs": "run_commands:runs",
     "report": "run_commands:report",
     "evaluate": "run_commands:evaluate",
+    "tensorboard": "tracking_commands:tensorboard",
+    "tracking sync": "tracking_commands:sync",
     "drift": "watch_commands:drift",
     "watch": "watching_commands:watch",
     "training-worker": "training_commands:training_worker",
@@ -99,6 +101,7 @@ COMMANDS = {
 GROUPS = {
     "formats": "List the formats of logs, or show how records of one become events.",
     "learner": "Show, hand over or erase what is kept of one learner.",
+    "tracking": "Tell servers of MLflow and OpenLineage how runs went.",
     "schema": "Write a first schema from a log, or compare a new log with it.",
     "kubeflow": "Run the pipeline on Kubeflow Pipelines.",
     "models": "List a model's versions, and decide which one is served.",
@@ -113,6 +116,8 @@ PANELS = {
         "schema",
     ),
     "Train and judge": (
+        "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
+        "tensorboard", "tracking", "training-worker", "beam-workers",
         "run", "runs", "report", "evaluate", "cross-validate", "tune", "ci", "notify", "kubeflow",
         "training-worker", "beam-workers",
         "run", "runs", "report", "evaluate", "retrain", "backtest", "cross-validate", "ci",

@@ -31,6 +31,7 @@ from pipeline.cli.options import (
     parse_version_number,
 )
 from pipeline.cli.signing_commands import PublicKeyOption, find_trust
+from pipeline.cli.tracking_commands import tell_labels
 
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Allow a version not to be served; needs --reason.")
@@ -184,6 +185,7 @@ def promote(
         policy=asked_policy(config, set_),
     )
     print(promotion.describe_change(entry))
+    tell_labels(storage, config, set_, root)
 
 
 def rollback(
@@ -204,6 +206,7 @@ def rollback(
 
     storage = open_folder(models, config, set_, root)
     print(promotion.describe_change(promotion.roll_back(storage, reason)))
+    tell_labels(storage, config, set_, root)
 
 
 def canary(
@@ -259,6 +262,7 @@ def canary(
             policy=asked_policy(config, set_),
         )
     print(promotion.describe_change(entry))
+    tell_labels(storage, config, set_, root)
 
 
 def prune(

@@ -60,6 +60,7 @@ def retrain(
     from pipeline.run.display import print_summary
     from pipeline.run.ending import exit_code
     from pipeline.run.notify import Notification, notification_of, notify
+    from pipeline.tracking.tell import track_run
 
     loaded = load_config(config, set_)
     console = PlainConsole(stderr=json_)  # of JSON, standard output holds nothing else
@@ -69,7 +70,7 @@ def retrain(
                 fetch_new(loaded)
             version = version_in_service(pushed_to(config, set_, root), copies)
             decision = decide(loaded, root, version, now=parse_moment("--now", now))
-            console.print(describe(decision), soft_wrap=True)
+            console.print(describe(decision, dry_run=dry_run), soft_wrap=True)
             record = None
             if decision.train and not dry_run:
                 record = train_again(loaded, root, decision, version, console=console)
@@ -80,6 +81,7 @@ def retrain(
     if record is not None:
         print_summary(record, console)
         notify(loaded.notify, notification_of(record))
+        track_run(loaded, root, record)
         decision = with_run(decision, record)
     if json_:
         print(decision.to_json(), end="")

@@ -21,6 +21,7 @@ from pipeline.cli.options import (
 )
 from pipeline.cli.prediction_log_commands import LogOption
 from pipeline.cli.signing_commands import PublicKeyOption, find_trust
+from pipeline.cli.tracking_commands import tell_labels
 
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")
@@ -110,6 +111,7 @@ def rollout(
             trust = find_trust(public_key, None, config, set_)
             policy = asked_policy(config, set_)
             step = steps.take(storage, step, rules, trust=trust, policy=policy)
+            tell_labels(storage, config, set_, root)
 
     if json_:
         print(steps.as_json(step))

@@ -74,6 +74,7 @@ def run(
     from pipeline.run.ending import exit_code
     from pipeline.run.local import run_pipeline
     from pipeline.run.notify import Notification, notification_of, notify
+    from pipeline.tracking.tell import track_run
 
     loaded = load_config(config, [*set_, f"data.span={span}"] if span else set_)
     console = PlainConsole()
@@ -95,6 +96,7 @@ def run(
 
     print_summary(record, console)
     notify(loaded.notify, notification_of(record))
+    track_run(loaded, root, record)
     raise typer.Exit(exit_code(record))
 
 

@@ -17,6 +17,7 @@ from pipeline.cli.options import (
     complete_version_names,
     open_folder,
 )
+from pipeline.cli.tracking_commands import tell_labels
 
 OptionalNameArgument = Annotated[
     str | None,
@@ -56,6 +57,7 @@ def stop(
     storage = open_folder(models, config, set_, root)
     number = None if version is None else resolve(storage, version)
     print(stopping.describe_stop(stopping.stop(storage, number, reason)))
+    tell_labels(storage, config, set_, root)
 
 
 def resume(
@@ -83,6 +85,7 @@ def resume(
     storage = open_folder(models, config, set_, root)
     number = None if version is None else resolve(storage, version)
     print(stopping.describe_stop(stopping.resume(storage, number, reason)))
+    tell_labels(storage, config, set_, root)
 
 
 def incident(

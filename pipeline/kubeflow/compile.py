@@ -71,10 +71,9 @@ def compile_pipeline(
             webhook or would not reach the containers unchanged, or containers cannot use the engine
             of `beam`, or Trainer's container cannot have the workers configured.
     """
-    if output.suffix not in (".yaml", ".yml"):
-        raise MasteryError(f"{output}: expected a name that ends in .yaml.")
-    _refuse_secrets(settings)
-    arguments = _container_arguments(config, config_file, settings)
+    require_yaml(output)
+    refuse_secrets(settings)
+    arguments = container_arguments(config, config_file, settings)
     check_engine(config, mounts_volumes=target == "kubeflow")
     check_training_workers(config, mounts_volumes=target == "kubeflow")
     tasks = plan_tasks(config)
@@ -85,8 +84,22 @@ def compile_pipeline(
         compiler.Compiler().compile(pipeline, str(file))
 
 
-def _refuse_secrets(settings: Sequence[str]) -> None:
-    """Keeps addresses of webhooks out of the file, which everybody on the cluster can read."""
+def require_yaml(output: Path) -> None:
+    """Makes sure that Kubeflow will take the file.
+
+    Raises:
+        MasteryError: its name has another ending.
+    """
+    if output.suffix not in (".yaml", ".yml"):
+        raise MasteryError(f"{output}: expected a name that ends in .yaml.")
+
+
+def refuse_secrets(settings: Sequence[str]) -> None:
+    """Keeps addresses of webhooks out of the file, which everybody on the cluster can read.
+
+    Raises:
+        ConfigError: a setting holds one.
+    """
     for setting in settings:
         key, _, value = setting.partition("=")
         if key.startswith("notify") and "://" in value:
@@ -97,8 +110,12 @@ def _refuse_secrets(settings: Sequence[str]) -> None:
             )
 
 
-def _container_arguments(config: Config, config_file: Path, settings: Sequence[str]) -> list[str]:
-    """Returns the arguments that every container that runs nodes starts with."""
+def container_arguments(config: Config, config_file: Path, settings: Sequence[str]) -> list[str]:
+    """Returns the arguments that every container that runs nodes starts with; `--run` is the last.
+
+    Raises:
+        ConfigError: one of them would not reach the containers unchanged.
+    """
     kubeflow = config.kubeflow
     arguments = ["--config", kubeflow.config or f"/app/configs/{config_file.name}"]
     arguments += [part for setting in settings for part in ("--set", setting)]
@@ -169,7 +186,7 @@ class _TaskFactory:
 
     def node_task(self, task: Task) -> dsl.PipelineTask:
         """Returns the task that runs the nodes of `task`."""
-        component = _component(
+        component = component_of(
             task.name,
             [*self.arguments, "--nodes", ",".join(task.nodes)],
             task.image,
@@ -184,7 +201,7 @@ class _TaskFactory:
 
     def finish_task(self) -> dsl.PipelineTask:
         """Returns the exit handler, which runs after a failure as well."""
-        component = _component(
+        component = component_of(
             FINISH_TASK,
             [*self.arguments, "--finish"],
             self._light_image(),
@@ -199,7 +216,7 @@ class _TaskFactory:
         Args:
             failed_gates: the output of Evaluator's task.
         """
-        component = _component(
+        component = component_of(
             GATES_TASK,
             [],
             self._light_image(),
@@ -214,7 +231,7 @@ class _TaskFactory:
         If a gate failed, nothing new was pushed, and the version from before goes on answering.
         """
         arguments = _score_arguments(self.config, score, self.arguments)
-        component = _component(
+        component = component_of(
             SCORE_TASK, arguments, self._light_image(), inputs={}, module="pipeline.cli.main"
         )
         return self._place(component(), self.config.kubeflow.common, "Score")
@@ -264,7 +281,7 @@ def _score_arguments(config: Config, score: Score, arguments: list[str]) -> list
     return ["score", *given]
 
 
-def _component(
+def component_of(
     name: str,
     arguments: list[str],
     image: str,

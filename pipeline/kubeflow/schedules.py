@@ -115,21 +115,21 @@ def put_schedule(
     return _read_schedule(made), before
 
 
-def pause_schedule(cluster: Cluster, config: Config, name: str) -> list[Schedule]:
+def pause_schedule(cluster: Cluster, pipeline: str, name: str) -> list[Schedule]:
     """Pauses the schedules of a name and returns them."""
-    schedules = _find_schedules(cluster, config, name)
+    schedules = _find_schedules(cluster, pipeline, name)
     return _change(cluster, schedules, cluster.client.disable_recurring_run)
 
 
-def resume_schedule(cluster: Cluster, config: Config, name: str) -> list[Schedule]:
+def resume_schedule(cluster: Cluster, pipeline: str, name: str) -> list[Schedule]:
     """Resumes the newest schedule of a name and returns it."""
-    newest = _find_schedules(cluster, config, name)[:1]
+    newest = _find_schedules(cluster, pipeline, name)[:1]
     return _change(cluster, newest, cluster.client.enable_recurring_run)
 
 
-def delete_schedule(cluster: Cluster, config: Config, name: str) -> list[Schedule]:
+def delete_schedule(cluster: Cluster, pipeline: str, name: str) -> list[Schedule]:
     """Deletes the schedules of a name and returns them; runs that they have started go on."""
-    schedules = _find_schedules(cluster, config, name)
+    schedules = _find_schedules(cluster, pipeline, name)
     for schedule in schedules:
         _delete(cluster, schedule)
     return schedules
@@ -155,12 +155,12 @@ def list_schedules(cluster: Cluster, pipeline_id: str, name: str | None = None) 
     ]
 
 
-def _find_schedules(cluster: Cluster, config: Config, name: str) -> list[Schedule]:
-    pipeline_id = find_pipeline(cluster, config.name)
+def _find_schedules(cluster: Cluster, pipeline: str, name: str) -> list[Schedule]:
+    pipeline_id = find_pipeline(cluster, pipeline)
     found = list_schedules(cluster, pipeline_id, name) if pipeline_id else []
     if not found:
         raise MasteryError(
-            f"There is no schedule {name!r} of pipeline {pipeline_name(config.name)} on "
+            f"There is no schedule {name!r} of pipeline {pipeline_name(pipeline)} on "
             f"{cluster.host}; `mastery kubeflow list` lists the schedules."
         )
     return found

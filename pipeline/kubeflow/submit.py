@@ -14,6 +14,7 @@ from pipeline.kubeflow.client import CONFLICT, Cluster, KubeflowError, filter_by
 
 if TYPE_CHECKING:
     from components.config import Config
+    from pipeline.kubeflow.jobs import Job
 
 _DIGITS = 12  # of the content's digest: two of 16 million versions may collide
 
@@ -42,23 +43,36 @@ class Submission:
 
 
 @contextmanager
-def compiled_pipeline(config: Config, config_file: Path, settings: Sequence[str]) -> Iterator[Path]:
+def compiled_pipeline(
+    config: Config, config_file: Path, settings: Sequence[str], job: Job | None = None
+) -> Iterator[Path]:
     """Yields the pipeline file of a configuration, which is gone after the block.
 
     Args:
         config: what to run.
         config_file: where it was read from.
         settings: `key=value` of `--set`.
+        job: another command in place of the pipeline.
 
     Raises:
-        MasteryError: see `compile_pipeline`.
+        MasteryError: see `compile_pipeline` and `compile_job`.
     """
-    from pipeline.kubeflow.compile import compile_pipeline
-
     with TemporaryDirectory(prefix="mastery-") as folder:
         file = Path(folder, "pipeline.yaml")
-        compile_pipeline(config, config_file, file, settings=settings)
+        if job is None:
+            from pipeline.kubeflow.compile import compile_pipeline
+
+            compile_pipeline(config, config_file, file, settings=settings)
+        else:
+            from pipeline.kubeflow.jobs import compile_job
+
+            compile_job(config, config_file, file, job, settings)
         yield file
+
+
+def name_of(config: Config, job: Job | None = None) -> str:
+    """Returns the name that the pipeline of a configuration is filed under, or that of a job."""
+    return f"{config.name}-{job}" if job else config.name
 
 
 def pipeline_name(name: str) -> str:

@@ -77,7 +77,7 @@ def plan_tasks(config: Config) -> list[Task]:
             is_whole_group = nodes == members and len(nodes) > 1
             name = group if is_whole_group else "-".join(map(task_name, nodes))
             resources = kubeflow.resources(nodes[0])
-            tasks.append(Task(name, nodes, resources, _image(name, resources, kubeflow)))
+            tasks.append(Task(name, nodes, resources, image_of(name, resources, kubeflow)))
     return tasks
 
 
@@ -194,8 +194,12 @@ def _check_names(kubeflow: Kubeflow) -> None:
         )
 
 
-def _image(task: str, resources: Resources, kubeflow: Kubeflow) -> str:
-    """Returns the image of a task: its own, that for GPUs if it asks for one, or the common one."""
+def image_of(task: str, resources: Resources, kubeflow: Kubeflow) -> str:
+    """Returns the image of a task: its own, that for GPUs if it asks for one, or the common one.
+
+    Raises:
+        ConfigError: it asks for a GPU, and there is no image with CUDA for it.
+    """
     if resources.image or not resources.gpu:
         return resources.image or kubeflow.image
     if kubeflow.gpu_image:

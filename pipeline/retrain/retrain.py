@@ -126,7 +126,7 @@ def retraining_config(config: Config, version: VersionInService | None) -> Confi
     if any(map(span_kind, [*config.data.events, *config.data.outcome_files])):
         until = parse_span(config.data.span).until  # a window may be in the past, for a backtest
         data["span"] = rules.window if until is None else _ending(rules.window, until)
-        data["replay"] = rules.replay if _tells_spans_apart(config) else 0.0
+        data["replay"] = rules.replay if tells_spans_apart(config) else 0.0
     if not rules.warm_start:
         training = {"warm_start": False, "start_from": None}
     elif version is not None:
@@ -143,7 +143,7 @@ def _ending(window: str, until: object) -> str:
     return str(parse_span(f"last:{parse_span(window).last} until {until}"))
 
 
-def _tells_spans_apart(config: Config) -> bool:
+def tells_spans_apart(config: Config) -> bool:
     """Returns whether what is asked about is delivered in spans, so that some of it is older."""
     derives = isinstance(config.data.outcomes, DerivedOutcomes)
     return all(map(span_kind, config.data.events if derives else config.data.outcome_files))
@@ -173,12 +173,13 @@ def with_run(decision: RetrainDecision, record: RunRecord) -> RetrainDecision:
     return decision.model_copy(update=fields)
 
 
-def describe(decision: RetrainDecision) -> str:
+def describe(decision: RetrainDecision, *, dry_run: bool = False) -> str:
     """Returns the decision in one line."""
     if not decision.train:
-        return f"Not trained again: {decision.cause.why}."
+        return f"Not training again: {decision.cause.why}."
     window = parse_span(decision.window)
     spans = "the newest span" if window.last == 1 else f"the newest {window.last} spans"
     replay = f", {decision.replay * 100:.4g}% of older learners" if decision.replay else ""
     start = f", from version {decision.cause.version}" if decision.starts_from else ""
-    return f"Trained again on {spans}{replay}{start}: {decision.cause.why}."
+    verb = "Would train again" if dry_run else "Training again"
+    return f"{verb} on {spans}{replay}{start}: {decision.cause.why}."

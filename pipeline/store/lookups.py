@@ -45,6 +45,7 @@ _RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
 _SUCCEEDED = (Execution.COMPLETE, Execution.CACHED)
 _UNFINISHED = (Execution.NEW, Execution.RUNNING)
 _OUTPUT = (Event.OUTPUT, Event.INTERNAL_OUTPUT, Event.DECLARED_OUTPUT)
+_INPUT = (Event.INPUT, Event.INTERNAL_INPUT, Event.DECLARED_INPUT)
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,8 @@ class RunHistory:
         if not _has_succeeded(execution):
             return NodeResult(node, "failed", milliseconds / 1000)
         state: NodeState = "cached" if self.is_cached(execution) else "done"
-        return NodeResult(node, state, milliseconds / 1000, self._outputs(execution))
+        outputs = self._artifacts_of(self._output_events(execution))
+        return NodeResult(node, state, milliseconds / 1000, outputs)
 
     def is_cached(self, execution: Execution) -> bool:
         """Returns whether a node's outputs are those of an earlier execution.
@@ -199,6 +201,11 @@ class RunHistory:
         latest = max(earlier, key=lambda item: int(item.id), default=None)
         return latest is not None and self.output_ids(latest) == self.output_ids(execution)
 
+    def inputs_of(self, execution: Execution) -> dict[str, list[StoredArtifact]]:
+        """Returns the artifacts that an execution read, by input key."""
+        events = self._store.get_events_by_execution_ids([execution.id])
+        return self._artifacts_of([event for event in events if event.type in _INPUT])
+
     def output_ids(self, execution: Execution) -> set[int]:
         """Returns the ids of an execution's outputs."""
         return {event.artifact_id for event in self._output_events(execution)}
@@ -207,16 +214,17 @@ class RunHistory:
         run = self.run(run_id)
         return list(self._store.get_executions_by_context(run.id)) if run else []
 
-    def _outputs(self, execution: Execution) -> dict[str, list[StoredArtifact]]:
-        events = sorted(self._output_events(execution), key=_place_of)
-        ids = [event.artifact_id for event in events]
+    def _artifacts_of(self, events: Iterable[Event]) -> dict[str, list[StoredArtifact]]:
+        """Returns the artifacts of events of an execution, by key and in their order."""
+        ordered = sorted(events, key=_place_of)
+        ids = [event.artifact_id for event in ordered]
         artifacts = self._store.get_artifacts_by_id(ids) if ids else []
         by_id = {artifact.id: _stored(artifact) for artifact in artifacts}
-        outputs: dict[str, list[StoredArtifact]] = defaultdict(list)
-        for event in events:
+        found: dict[str, list[StoredArtifact]] = defaultdict(list)
+        for event in ordered:
             key, _ = _place_of(event)
-            outputs[key].append(by_id[event.artifact_id])
-        return dict(outputs)
+            found[key].append(by_id[event.artifact_id])
+        return dict(found)
 
     def _output_events(self, execution: Execution) -> list[Event]:
         events = self._store.get_events_by_execution_ids([execution.id])
@@ -277,7 +285,7 @@ def _has_succeeded(execution: Execution) -> bool:
 
 
 def _place_of(event: Event) -> tuple[str, int]:
-    """Returns an output's key, and the place of an artifact among those of that key."""
+    """Returns an input's or output's key, and the place of an artifact among those of that key."""
     steps = list(event.path.steps)
     return steps[0].key, steps[1].index if len(steps) > 1 else 0
 

@@ -63,7 +63,7 @@ def measure_quality(
 
     Args:
         engine: the answers' database.
-        now: answers as of later moments do not count.
+        now: answers and outcomes of later moments do not count.
         weeks: how many, the one of `now` included; a week begins on Monday, 0:00 UTC.
         draws: how often learners are drawn for an interval.
     """
@@ -150,7 +150,7 @@ def _read_outcomes(
         _with_learner(select(*_answer_columns(), Outcome.label, Outcome.value))
         .join(Outcome, is_judged)
         .where(Outcome.version_id == version_id, Outcome.answered_as_of.between(first, now))
-        .where(Outcome.received_at <= now)
+        .where(Outcome.as_of <= now)
     ).all()
     return pl.DataFrame([tuple(row) for row in rows], schema=_SCHEMA, orient="row")
 

@@ -125,6 +125,8 @@ def find_asked(
 ) -> dict[str, Asked]:
     """Returns whom questions were about by the hash of their input, from a configuration's log.
 
+    An input that several learners have is left out.
+
     Args:
         config: the configuration that the versions were made with; its log has the outcomes.
         questions: tables of what was asked, besides the outcomes themselves, as
@@ -146,9 +148,10 @@ def find_asked(
         )
         asked.append(_with_next_outcome(keys, outcomes, config.label.column))
 
-    table = pl.concat(asked, how="vertical_relaxed").unique(
-        INPUT_HASH, keep="first", maintain_order=True
-    )
+    # An input that several learners have, such as that of a cold start, is about none of them.
+    table = pl.concat(asked, how="vertical_relaxed")
+    table = table.filter(pl.col(LEARNER).n_unique().over(INPUT_HASH) == 1)
+    table = table.unique(INPUT_HASH, keep="first", maintain_order=True)
     rows = table.select(INPUT_HASH, LEARNER, config.label.column).iter_rows()
     return {digest: Asked(str(learner), label) for digest, learner, label in rows}
 

@@ -23,14 +23,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.contracts.names import EXPLAIN, EXPLAIN_STEPS
-from serving.prediction_log.settings import PredictionLogSettings, is_database
 from serving.server.batching import batch_kind, join_requests
 from serving.server.canary import learner_keys, select
 from serving.server.shadow_process import Other, ShadowBatch, ShadowSettings
@@ -42,6 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mastery.serving")
 
+PROGRAM = (sys.executable, "-m", "serving.server.shadow_process")
+LOWER_PRIORITY = 10
 LATER = 0.02  # seconds after which an answer is taken to have gone out
 MOST_REQUESTS = 256  # that wait
 MOST_BYTES = 64 * 2**20  # theirs
@@ -103,11 +103,11 @@ class Shadow:
         self._below = round(share * 2**64)
         self._settings = ShadowSettings(
             name=settings.name,
-            models=settings.models.resolve(),
+            models=settings.models,
             require_manifest=settings.require_manifest,
             trust=settings.trust,
             allowed_operations=settings.allowed_operations,
-            prediction_log=_resolved(settings.prediction_log),
+            prediction_log=settings.prediction_log,
         )
         self._later: deque[_Copy] = deque()
         self._is_called = False
@@ -269,10 +269,9 @@ class Shadow:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "serving.server.shadow_process", str(theirs.fileno())],
+                [*PROGRAM, str(theirs.fileno()), str(LOWER_PRIORITY)],
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                cwd=Path(__file__).parents[2],
             )
         self._connection = Connection(ours.detach())
         self._connection.send(self._settings)
@@ -302,13 +301,6 @@ def _join(copies: Sequence[_Copy]) -> ShadowBatch:
         requests=[(copy.at, copy.label, copy.rows) for copy in copies],
         keep=first.other.pair,
     )
-
-
-def _resolved(settings: PredictionLogSettings) -> PredictionLogSettings:
-    """Returns the settings for a process with another current folder."""
-    if is_database(settings.target):
-        return replace(settings, spool=settings.spool_folder.resolve())
-    return replace(settings, target=str(Path(settings.target).resolve()))
 
 
 def _size(values: Any) -> int:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from serving.server.model_signatures import Arrays
     from serving.server.servable import LoadedModel
 
-LOWER_PRIORITY = 10
 RETRY_SECONDS = 30.0  # until loading a version that has failed is tried again
 LEAST_MEMORY = 4 * 2**30  # TensorFlow alone has reserved one of them
 FIRST_TO_END = "1000"  # for the system's choice of a process to end when memory is short
@@ -136,15 +135,17 @@ class Shadows:
         return self._models[batch.version]
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, niceness: int) -> None:
     """Answers until the server ends.
 
     Args:
         descriptor: of the connection to it.
+        niceness: by how much to lower the priority.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # both reach the server, which ends this
         signal.signal(number, signal.SIG_IGN)
-    _be_modest()
+    os.nice(niceness)
+    _limit_memory()
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     connection: Connection[Any, Any] = Connection(descriptor)
     settings: ShadowSettings = connection.recv()
@@ -178,8 +179,7 @@ def _serve(connection: Connection[Any, Any], shadows: Shadows) -> None:
         connection.send(found)
 
 
-def _be_modest() -> None:
-    os.nice(LOWER_PRIORITY)
+def _limit_memory() -> None:
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     most = max(LEAST_MEMORY, physical // 2)
     with contextlib.suppress(OSError, ValueError):
@@ -189,4 +189,4 @@ def _be_modest() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*map(int, sys.argv[1:]))

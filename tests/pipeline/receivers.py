@@ -30,6 +30,7 @@ class Chat:
     url: str
     answers: list[int]
     received: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
 
 
 @contextmanager
@@ -47,6 +48,7 @@ def webhook(
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             assert self.headers["Content-Type"] == "application/json"
+            chat.headers.append(dict(self.headers.items()))
             chat.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(
                 chat.answers.pop(0) if len(chat.answers) > 1 else chat.answers[0], reason

@@ -46,6 +46,7 @@ class StoredRuns:
         state: int = mlmd.Execution.COMPLETE,
         outputs: Mapping[str, list[mlmd.Artifact]] | None = None,
         *,
+        inputs: Mapping[str, list[mlmd.Artifact]] | None = None,
         kind: str = "",
         event: int = mlmd.Event.OUTPUT,
     ) -> mlmd.Execution:
@@ -55,12 +56,13 @@ class StoredRuns:
             mlmd.Context(type_id=self._kind("node"), name=f"{self.layout.store_name}.{node}"),
         ]
         pairs = []
-        for key, artifacts in (outputs or {}).items():
-            for index, artifact in enumerate(artifacts):
-                made = mlmd.Event(type=event)
-                made.path.steps.add().key = key
-                made.path.steps.add().index = index
-                pairs.append((artifact, made))
+        for what, groups in ((event, outputs), (mlmd.Event.INPUT, inputs)):
+            for key, artifacts in (groups or {}).items():
+                for index, artifact in enumerate(artifacts):
+                    made = mlmd.Event(type=what)
+                    made.path.steps.add().key = key
+                    made.path.steps.add().index = index
+                    pairs.append((artifact, made))
         number, _, _ = self.store.put_execution(
             mlmd.Execution(
                 type_id=self.store.put_execution_type(mlmd.ExecutionType(name=kind or node)),

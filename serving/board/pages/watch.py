@@ -138,9 +138,9 @@ def _points(weeks: list[tuple[date, QualityGroup]], *, realised: bool) -> list[_
 
 
 def _bottom(points: list[_Point]) -> float:
-    """Returns the share at the chart's lower edge: a tenth or less below all that is drawn."""
+    """Returns the share at the chart's lower edge, so that the lines stand at whole percents."""
     lowest = min((reach[0] if reach else share for _, share, reach in points), default=0.0)
-    return max(0.0, min(0.9, floor(lowest * 10) / 10))
+    return max(0.0, min(0.8, floor(lowest * 5) / 5))
 
 
 def _places(mondays: list[date]) -> list[float]:

@@ -29,6 +29,12 @@ NUMBERED = [override.replace("{YYYY}-{MM}-{DD}", "{SPAN}") for override in DATED
         ("last:7", SpanChoice(last=7), "last:7"),
         ("{last: 7}", SpanChoice(last=7), "last:7"),
         ("last:1", SpanChoice(), "newest"),
+        ("last:3 until 42", SpanChoice(last=3, until=42), "last:3 until 42"),
+        (
+            "last:1 until 2026-11-20",
+            SpanChoice(until=date(2026, 11, 20)),
+            "last:1 until 2026-11-20",
+        ),
     ],
 )
 def test_every_way_to_write_a_choice(text: str, choice: SpanChoice, canonical: str) -> None:

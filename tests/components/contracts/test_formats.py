@@ -25,6 +25,13 @@ CONTENTS: dict[str, dict[str, Any]] = {
     "assets.extra/layout.json": {"inputs": {"dense_0": [["lstm_1", 32], ["context_unit_id", 8]]}},
     "assets.extra/mastery.json": {"name": "small", "task": "classification", "config": {}},
     "audit.jsonl": {"revision": 1, "action": "promote", "before": {}, "after": {"stable": 7}},
+    "backtest.json": {
+        **dict.fromkeys(("name", "window", "config", "version"), "a"),
+        "task": "classification",
+        "replay": 0.2,
+        "warm_start": True,
+        "spans": [],
+    },
     "left-out.json": {"salt": "00" * 16},
     "cross-validation.json": {
         **dict.fromkeys(("version", "code", "config", "name"), "a"),
@@ -90,6 +97,14 @@ CONTENTS: dict[str, dict[str, Any]] = {
     },
     "push.json": {"pushed": False, "reason": "push.enabled is false"},
     "result.json": {"warnings": []},
+    "retrain.json": {
+        "name": "small",
+        "train": False,
+        "cause": {"when": "schedule", "why": "no new data", "decided_at": "2026-03-02T06:00Z"},
+        "window": "last:90",
+        "replay": 0.2,
+        "max_per_week": 2,
+    },
     "routing.json": {"revision": 1, "time": "2026-11-26T18:13:02+00:00", "model": "small"},
     "run.json": RUN,
     "assets.extra/vocabularies.json": {"step_event_type": ["video", "quiz"]},
@@ -102,6 +117,7 @@ CONTENTS: dict[str, dict[str, Any]] = {
         "classes": {"low": 1},
         "bytes": {"events.parquet": 1},
     },
+    "tracking.json": {"told": {"mlflow": {"address": "https://mlflow", "state": "passed"}}},
     "verdict.json": {"anomalies": []},
 }
 

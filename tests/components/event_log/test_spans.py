@@ -84,6 +84,21 @@ def test_folders_without_files_and_with_other_names_are_no_spans(tmp_path: Path)
     assert choose_spans(patterns, "last:3").names == ["2026-11-20"]
 
 
+def test_a_window_in_the_past_and_the_spans_before_it(tmp_path: Path) -> None:
+    patterns = deliver(tmp_path, *map(str, range(1, 7)))
+    window = choose_spans(patterns, "last:2 until 4", with_older=True)
+    assert window.names == ["3", "4"]
+    assert window.older is not None
+    assert window.older.names == ["1", "2"]
+    assert window.older.fill(patterns) == choose_spans(patterns, "last:2 until 2").fill(patterns)
+    # The newest spans that exist by then; there may be fewer, or none before them.
+    assert choose_spans(patterns, "last:2 until 40").names == ["5", "6"]
+    assert choose_spans(patterns, "last:9 until 2", with_older=True).older is None
+    assert choose_spans(patterns, "last:2").older is None
+    with pytest.raises(LogError, match="expected a span of 0 or before, found 1 as the first"):
+        choose_spans(patterns, "last:2 until 0")
+
+
 def test_patterns_with_wildcards_and_folders(tmp_path: Path) -> None:
     touch(
         tmp_path,

@@ -9,9 +9,12 @@ import pytest
 
 from components.config import Config
 from components.contracts.evaluation import Evaluation
+from components.contracts.log_summary import ReplayedLog
 from components.contracts.model_card import ModelCard
 from components.errors import MasteryError
+from components.report.data_and_training import log_rows
 from components.report.facts import RunFacts, Sources, load_facts
+from tests.components.report.conftest import log_summary
 from tests.components.report.evaluations import classification, regression
 
 MakeRun = Callable[..., Sources]
@@ -108,3 +111,16 @@ def test_the_evaluation_is_taken_over_whole() -> None:
     assert facts.overall.metrics == content["overall"]["metrics"]
     assert [item.slice for item in facts.slices] == [item["slice"] for item in content["slices"]]
     assert [gate.class_ for gate in facts.gates] == [gate["class"] for gate in content["gates"]]
+
+
+def test_what_is_replayed_is_a_row_of_the_log() -> None:
+    log = log_summary(["low", "high"])
+    assert not [row for row in log_rows(log) if row.name == "Replayed"]
+    replayed = ReplayedLog(spans=["2026-11-17", "2026-11-18"], learners=31, outcomes=1204)
+    [row] = [
+        row
+        for row in log_rows(log.model_copy(update={"replayed": replayed}))
+        if row.name == "Replayed"
+    ]
+    assert row.value == "1,204"
+    assert row.note == "outcomes of 31 learners of 2026-11-17 to 2026-11-18 (2 spans), to train on"

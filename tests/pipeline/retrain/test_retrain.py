@@ -135,7 +135,7 @@ def test_always_and_without_a_version_it_trains(configure: Configure, tmp_path: 
     found = decide(configure(when="always"), tmp_path, VERSION, now=NOW)
     assert (found.train, found.cause.why) == (True, "retrain.when is always")
     assert describe(found) == (
-        "Trained again on the newest 2 spans, 20% of older learners, from version 7: retrain.when "
+        "Training again on the newest 2 spans, 20% of older learners, from version 7: retrain.when "
         "is always."
     )
     found = decide(configure(when="drift"), tmp_path, None, now=NOW)
@@ -154,7 +154,7 @@ def test_by_schedule_it_trains_on_data_that_the_latest_run_did_not_have(
     keep_run(config, tmp_path, "20260101-1", data=known)
     found = decide(config, tmp_path, VERSION, now=NOW)
     assert (found.train, found.cause.why) == (False, "no new data since run 20260101-1")
-    assert describe(found) == "Not trained again: no new data since run 20260101-1."
+    assert describe(found) == "Not training again: no new data since run 20260101-1."
 
     # A run that failed, or that only found that there was nothing new, is not the latest one.
     keep_run(config, tmp_path, "20260102-1", state="failed", metrics=None, data=None)

@@ -54,12 +54,10 @@ class Pushed:
     Attributes:
         root: with the metadata, the run's examples, and the serving folder.
         config: with which it was made.
-        settings: how `config` differs from the sample's, as `--set` takes it.
     """
 
     root: Path
     config: Config
-    settings: list[str]
 
     @property
     def folder(self) -> Path:
@@ -72,30 +70,32 @@ class Pushed:
         return self.root / self.config.name / "nodes" / "ExampleGen" / "examples" / "1"
 
 
-def push(root: Path, log: Path, span: str, *settings: str) -> Pushed:
-    """Pushes a version that was made with a span of a log.
+def spans_of(log: Path) -> list[str]:
+    """The settings for a log with a folder per span that holds both tables."""
+    names = ("events", "outcomes")
+    return [f"data.{name}={log}/{{YYYY}}-{{MM}}-{{DD}}/{name}.parquet" for name in names]
+
+
+def push(root: Path, *settings: str, config: str = "sample") -> Pushed:
+    """Pushes a version that was made with the log that the settings name.
 
     Args:
         root: where to.
-        log: holds a folder per span with `events.parquet` and `outcomes.parquet`.
-        span: which one.
-        settings: of the configuration besides.
+        settings: as `--set` takes them.
+        config: which of the repository's configurations.
     """
-    where = [f"data.{name}={log}/{{YYYY}}-{{MM}}-{{DD}}/{name}.parquet"
-             for name in ("events", "outcomes")]  # fmt: skip
-    made = [*where, *settings]
-    config = load_config(REPOSITORY / "configs" / "sample.yaml", [*made, f"data.span={span}"])
-    pushed = Pushed(root, config, made)
-    write_examples(config, pushed.examples)
+    loaded = load_config(REPOSITORY / "configs" / f"{config}.yaml", [*settings])
+    pushed = Pushed(root, loaded)
+    write_examples(loaded, pushed.examples)
 
-    runs = StoredRuns(root, config.name)
-    artifact = runs.artifact(str(pushed.examples), spans=span)
+    runs = StoredRuns(root, loaded.name)
+    artifact = runs.artifact(str(pushed.examples), spans=",".join(find_log(loaded).spans))
     runs.execute(RUN, "ExampleGen", outputs={"examples": [artifact]})
 
-    rule = Rule(config.label.classes)
+    rule = Rule(loaded.label.classes)
     signatures = {"serving_default": rule.serving_default}
     tf.saved_model.save(rule, str(pushed.folder), signatures)
-    manifest = {"version": VERSION, "name": config.name, "run": RUN, "config": config.recipe}
+    manifest = {"version": VERSION, "name": loaded.name, "run": RUN, "config": loaded.recipe}
     (pushed.folder / "manifest.json").write_text(json.dumps(manifest))
     return pushed
 

@@ -62,13 +62,16 @@ def served(twice: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
     awkward = tmp_path_factory.mktemp("awkward") / "model"
     model = AwkwardModel()
     tf.saved_model.save(model, str(awkward), {"serving_default": model.serving_default})
-    folder = tmp_path_factory.mktemp("shadowed")
+    # Relative paths, as people give them.
+    folder = Path(os.path.relpath(tmp_path_factory.mktemp("shadowed")))
     push(twice, folder, 1)
     push(awkward, folder, 2)
     promotion.promote(open_storage(str(folder)), 1, force=True, reason="a test's model")
-    log = PredictionLogSettings(target=str(tmp_path_factory.mktemp("log")))
-    with running(folder, prediction_log=log, shadow=1.0) as server:
-        yield server
+    log = PredictionLogSettings(target=os.path.relpath(tmp_path_factory.mktemp("log")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "LOWER_PRIORITY", 0)  # on a busy machine, others would come first
+        with running(folder, prediction_log=log, shadow=1.0) as server:
+            yield server
 
 
 def ask(server: Running, level: int = 0, where: str = "") -> float:

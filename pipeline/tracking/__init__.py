@@ -1,0 +1,1 @@
+"""Tells servers of MLflow and OpenLineage how runs went."""
