@@ -17,7 +17,6 @@ from components.contracts.names import (
     BASIS,
     EXPLAINED_CLASS,
     LEARNER,
-    NUM_STEPS,
     ORDER,
     PREDICTED_CLASS,
     PREDICTION,
@@ -29,7 +28,7 @@ from components.contracts.names import (
 from components.errors import MasteryError
 from components.event_log.log import read_questions
 from components.event_log.log_spec import question_spec
-from components.example_gen.encoding import encode, join_batches
+from components.example_gen.encoding import encode, join_batches, question_columns
 from components.files.spreadsheet import for_spreadsheet
 from components.reasons.ranking import asked_in, find_reasons
 from components.reasons.wording import Wording
@@ -94,11 +93,11 @@ def questions_from_log(
     """
     part = read_questions(config, events, outcomes, as_of=as_of)
     spec = question_spec(config)
-    inputs = dict.fromkeys([NUM_STEPS, *config.context, *config.prior.group_by, *spec.features])
+    inputs = question_columns(config)
     examples: list[bytes] = []
     asked: list[Asked] = []
     for batch in join_batches(part.windows, part.outcomes, list(spec.features)):
-        examples += encode(batch, list(inputs))
+        examples += encode(batch, inputs)
         asked += asked_in(batch, config) if for_reasons else []
 
     order = part.outcomes[ORDER].arg_sort()

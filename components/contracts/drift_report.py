@@ -116,6 +116,8 @@ class DriftReport(Contract):
         >>> still.headline
         'No drift: 200 learners are like those of the version.'
         """
+        if not self.drifted and self.compared == "served":
+            return "No drift: what was served is like the data of the version."
         if not self.drifted:
             return f"No drift: {self.learners:,} learners are like those of the version."
         return "Drift calls for retraining: " + "; ".join(item.words for item in self.drifted) + "."

@@ -104,7 +104,7 @@ class EffectPower(Part):
         smallest: the difference that is worth knowing of.
         visible: the difference that is found four times in five with the outcomes so far.
         cases_needed: outcomes that find `smallest` four times in five.
-        more_cases: how many of them are still missing.
+        more_cases: how many of them are still missing; 0 once the difference is clear.
     """
 
     smallest: float

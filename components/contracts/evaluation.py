@@ -375,8 +375,8 @@ class Evaluation(Contract):
 
     def gates_table(self) -> HtmlTable:
         """Returns the verdict of each gate, for notebooks."""
-        rows = [[gate.text, "passed" if gate.passed else "failed"] for gate in self.gates]
-        return HtmlTable("Gates", ["Gate", "Verdict"], rows)
+        rows = [[gate.text, "yes" if gate.passed else "no"] for gate in self.gates]
+        return HtmlTable("Gates", ["Gate", "Passed"], rows)
 
     def _repr_html_(self) -> str:
         return join_html(self.metrics_table(), *([self.gates_table()] if self.gates else []))

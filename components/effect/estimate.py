@@ -161,24 +161,30 @@ def _slope(cases: Trial, arm: Floats, done: Floats, *, is_share: bool) -> Estima
     _, place, sizes = np.unique(cases.stratum, return_inverse=True, return_counts=True)
     leverage = 1 / sizes[place] + arm**2 / float(arm @ arm)
     residual = (outcome - value * done) / np.sqrt(np.maximum(1 - leverage, 1 / len(arm)))
-    _, learner = np.unique(cases.learner, return_inverse=True)
-    squares = np.bincount(learner, weights=arm * residual) ** 2 / scale**2
-    is_held_out = np.bincount(learner, weights=~cases.named) > 0
-
-    parts = squares[~is_held_out], squares[is_held_out]
-    variances = [float(part.sum()) for part in parts]
-    reach = _student(1 - (1 - _CONFIDENCE) / 2, _welch(variances, [*map(len, parts)]))
-    error = math.sqrt(sum(variances))
+    contributions = arm * residual / scale
+    by_arm = [_by_learner(contributions * chosen, cases) for chosen in (cases.named, ~cases.named)]
+    counts = [cases.learners(named=True), cases.learners(named=False)]
+    variances = [float(part @ part) for part in by_arm]
+    reach = _student(1 - (1 - _CONFIDENCE) / 2, _welch(variances, counts))
+    whole = by_arm[0] + by_arm[1]  # a learner may have been named once and held out later
+    error = math.sqrt(float(whole @ whole))
     if not is_share:
         return Estimate(value, error, value - reach * error, value + reach * error)
 
     shares = [float(arm[chosen] @ cases.outcome[chosen] / arm[chosen].sum())
               for chosen in (cases.named, ~cases.named)]  # fmt: skip
     ends = [
-        _wilson(share, variance, len(part), reach)
-        for share, variance, part in zip(shares, variances, parts, strict=True)
+        _wilson(share, variance, count, reach)
+        for share, variance, count in zip(shares, variances, counts, strict=True)
     ]
-    return _newcombe(value, shares, ends, reach)
+    together = error / math.sqrt(sum(variances)) if sum(variances) > _NOTHING else 1.0
+    return _newcombe(value, shares, ends, reach, together)
+
+
+def _by_learner(contributions: Floats, cases: Trial) -> Floats:
+    """Returns the sum of each learner's contributions, [L]."""
+    _, learner = np.unique(cases.learner, return_inverse=True)
+    return np.bincount(learner, weights=contributions).astype(np.float64)
 
 
 def _welch(variances: list[float], counts: list[int]) -> float:
@@ -191,25 +197,36 @@ def _welch(variances: list[float], counts: list[int]) -> float:
 
 def _wilson(share: float, variance: float, count: int, reach: float) -> tuple[float, float]:
     """Returns Wilson's interval of a share for as many independent cases as would vary so."""
-    cases = float(count)
-    if variance > _NOTHING and 0 < share < 1:
-        cases = min(share * (1 - share) / variance, 2 * cases)
+    cases, spread = float(count), share * (1 - share)
+    if variance > _NOTHING and spread > _NOTHING:
+        cases = min(spread / variance, 2 * cases)
     centre = (share + reach**2 / (2 * cases)) / (1 + reach**2 / cases)
-    half = reach * math.sqrt(share * (1 - share) / cases + reach**2 / (4 * cases**2))
+    half = reach * math.sqrt(max(spread, 0.0) / cases + reach**2 / (4 * cases**2))
     half /= 1 + reach**2 / cases
     return min(centre - half, share), max(centre + half, share)
 
 
 def _newcombe(
-    value: float, shares: list[float], ends: list[tuple[float, float]], reach: float
+    value: float,
+    shares: list[float],
+    ends: list[tuple[float, float]],
+    reach: float,
+    together: float,
 ) -> Estimate:
     """Returns the interval of a difference of two shares from those of both (Newcombe, 1998).
 
     Unlike the plain one it holds where few outcomes of an arm are good, or nearly all of them.
+
+    Args:
+        value: the difference.
+        shares: of those who were named, and of those who were held out.
+        ends: of their intervals.
+        reach: standard errors on each side.
+        together: by how much the error changes because learners are in both arms; 1 if none is.
     """
     (named, held_out), ((low_1, high_1), (low_0, high_0)) = shares, ends
-    down = math.hypot(named - low_1, high_0 - held_out)
-    up = math.hypot(high_1 - named, held_out - low_0)
+    down = together * math.hypot(named - low_1, high_0 - held_out)
+    up = together * math.hypot(high_1 - named, held_out - low_0)
     return Estimate(value, (down + up) / (2 * reach), value - down, value + up)
 
 

@@ -32,6 +32,7 @@ from components.contracts.names import (
 )
 
 if TYPE_CHECKING:
+    from components.config.root import Config
     from components.event_log.log_spec import LogSpec
     from components.event_log.point_in_time import Positions, Windows
 
@@ -42,6 +43,12 @@ def feature_columns(spec: LogSpec) -> list[str]:
     """Returns the names of an example's features: keys, label, columns of outcomes, steps."""
     keys = [LEARNER, UNIT, AS_OF, NUM_STEPS]
     return [*keys, spec.label.column, *spec.outcome_columns, *spec.features]
+
+
+def question_columns(config: Config) -> list[str]:
+    """Returns the features of an example that a version is asked about: what the model reads."""
+    names = [NUM_STEPS, *config.context, *config.prior.group_by, *config.steps.features]
+    return [*dict.fromkeys(names)]
 
 
 def join_batches(

@@ -34,10 +34,10 @@ class Drawing:
         charts = "".join(f"<div>{chart}</div>" for chart in self.charts)
         page = (
             f"<style>{_styles()} body {{ margin: 0; padding: 0; }}</style>"
-            f'<div style="display: flex; gap: 1.5em; flex-wrap: wrap">{charts}</div>'
+            f'<div style="display: flex; gap: 1.5em; overflow-x: auto">{charts}</div>'
             f"<p>{escape(self.legend)}</p>"
         )
-        height = HEIGHT + (70 if self.legend else 20)
+        height = HEIGHT + (90 if self.legend else 30)
         return (
             f'<iframe title="{escape(self.title)}" srcdoc="{escape(page)}" '
             f'style="width: 100%; height: {height}px; border: 0"></iframe>'

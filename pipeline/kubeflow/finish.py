@@ -5,7 +5,9 @@ It works whatever happened to the run's containers. It does not import TFX.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_metadata import MetadataStore
@@ -13,6 +15,8 @@ from ml_metadata import MetadataStore
 from components.command.console import PlainConsole
 from components.command.escape import for_markdown
 from components.contracts.run_record import NodeRecord, RunRecord, RunResult, SeenBefore
+from components.contracts.tracking_record import TrackingRecord
+from components.files.object_store import ObjectStoreError
 from components.node.node_id import Node
 from pipeline.run.display import print_summary
 from pipeline.run.ending import end_run, explain_unfinished, note_result
@@ -57,8 +61,25 @@ def finish_run(
     if outputs:
         outputs.show_text(SUMMARY, summarise_run(record))
     notify(config.notify, notification_of(record))
-    track_run(config, layout.root, record)
+    _track(config, layout, record, RunHistory(store, layout.store_name), mirror)
     return record
+
+
+def _track(
+    config: Config, layout: Layout, record: RunRecord, history: RunHistory, mirror: Mirror | None
+) -> None:
+    """Tells servers of the run; brings the model here for that, and keeps what was told."""
+    mlflow = config.tracking.mlflow
+    trainer = history.latest_executions(record.run).get(Node.TRAINER)
+    if mirror and mlflow and mlflow.register_ and record.pushed_version and trainer:
+        models = history.result_of(trainer).outputs.get("model", [])
+        with suppress(ObjectStoreError):  # the server is then told without it, and why
+            mirror.pull([Path(model.uri) for model in models])
+
+    track_run(config, layout.root, record)
+    told = layout.run(record.run) / TrackingRecord.FILE
+    if mirror and told.exists():
+        mirror.push([told])
 
 
 def read_run(

@@ -11,14 +11,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from components.command.escape import in_one_line
+from components.command.program import explain_with_log
 from components.config.tracking import Target
 from components.contracts.contract import ContractError
 from components.contracts.tracking_record import TrackingRecord
@@ -75,7 +76,8 @@ def track_run(config: Config, root: Path, record: RunRecord) -> None:
         record: of the run.
     """
     if config.tracking.targets and is_told_of(record):
-        _report(tell(config, root, [record.run]))
+        with _harmless():
+            _report(tell(config, root, [record.run]))
 
 
 def track_labels(config: Config, root: Path, labels: Mapping[str, int | None]) -> None:
@@ -88,7 +90,18 @@ def track_labels(config: Config, root: Path, labels: Mapping[str, int | None]) -
     """
     mlflow = config.tracking.mlflow
     if mlflow is not None and mlflow.register_:
-        _report(tell(config, root, [], labels=labels))
+        with _harmless():
+            _report(tell(config, root, [], labels=labels))
+
+
+@contextmanager
+def _harmless() -> Iterator[None]:
+    """Says what goes wrong inside the block: no error there may fail a run or a promotion."""
+    try:
+        yield
+    except Exception as error:
+        reason = explain_with_log(error).rstrip(".")
+        print(f"mastery: tracking: {reason}; {LATER}.", file=sys.stderr)
 
 
 def _report(outcomes: Sequence[Outcome]) -> None:
@@ -110,7 +123,7 @@ def tell(
     *,
     labels: Mapping[str, int | None] | None = None,
 ) -> list[Outcome]:
-    """Tells servers of runs and labels, each at most for `tracking.timeout_seconds`.
+    """Tells servers of runs and labels, on average for `tracking.timeout_seconds` each at most.
 
     Args:
         config: names the servers.
@@ -135,7 +148,7 @@ def tell(
         labels=None if labels is None else {**labels},
         seconds=seconds,
     )
-    printed, ended = _run_teller(config, order, seconds * max(1, len(runs)))
+    printed, ended = _run_teller(config, order, seconds * (len(runs) + (labels is not None)))
     found = {(item.run, item.target): item for item in _outcomes(printed)}
     for item in expected:
         if (item.run, item.target) not in found:

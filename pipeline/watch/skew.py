@@ -97,7 +97,8 @@ def measure_skew(
     with TemporaryDirectory(prefix="mastery-skew-") as scratch:
         before = reference_answers(version, recipe, reference, Path(scratch))
     compared = [columns.compare_answers(recipe, allowed, before, _answers(served, recipe))]
-    if found:
+    known = bool(len(new.learners))
+    if known:
         compared = [*columns.compare_inputs(recipe, allowed, old, new), *compared]
         compared += columns.compare_units(allowed, units_of(reference, recipe), new)
 
@@ -117,23 +118,37 @@ def measure_skew(
         columns=drift.compare(compared, draws=count),
         notes=[
             *unjudged("skew_comparator", allowed),
-            _how_many(len(served), len(hashes), found),
-            *(too_few(old, new) if found else []),
+            _how_many(len(served), len(hashes), found, known=known),
+            *(too_few(old, new) if known else []),
         ],
     )
 
 
 def _served_sample(read_as: Config, hashes: set[str]) -> tuple[LogSample, int]:
-    """Returns the examples of a log that were served, and how many there are."""
-    from components.example_gen.examples import examples_from_log
+    """Returns the outcomes of a log that were asked about, and how many inputs of the log they are.
+
+    A server is asked without the label and without columns that the model does not read.
+    """
+    from components.event_log.log import read_log
+    from components.event_log.log_spec import LogSpec
+    from components.example_gen.encoding import (
+        encode,
+        feature_columns,
+        join_batches,
+        question_columns,
+    )
     from components.monitoring.columns import sample_of
 
-    examples = [
-        example
-        for example in examples_from_log(read_as)
-        if hashlib.sha256(example).hexdigest() in hashes
-    ]
-    return sample_of(examples, read_as), len(examples)
+    part = read_log(read_as, splits=False, keys_only=False).part
+    spec = LogSpec.of(read_as)
+    asked, found = question_columns(read_as), set()
+    examples = []
+    for batch in join_batches(part.windows, part.outcomes, list(spec.features)):
+        digests = [hashlib.sha256(one).hexdigest() for one in encode(batch, asked)]
+        is_served = [digest in hashes for digest in digests]
+        found |= hashes.intersection(digests)
+        examples += encode(batch.filter(is_served), feature_columns(spec))
+    return sample_of(examples, read_as), len(found)
 
 
 def _answers(served: Sequence[ServedAnswer], recipe: Config) -> LogSample:
@@ -145,7 +160,7 @@ def _answers(served: Sequence[ServedAnswer], recipe: Config) -> LogSample:
     return one_column(name, [row.answer[name] for row in rows], [row.input_hash for row in rows])
 
 
-def _how_many(rows: int, inputs: int, found: int) -> str:
-    known = f"{found:,} of its {inputs:,} inputs are examples of the configured log"
-    what = "inputs and units are compared for these" if found else "so only answers are compared"
-    return f"the prediction log has {rows:,} rows of this version; {known}, {what}"
+def _how_many(rows: int, inputs: int, found: int, *, known: bool) -> str:
+    of_log = f"{found:,} of its {inputs:,} inputs are examples of the configured log"
+    what = "inputs and units are compared for these" if known else "so only answers are compared"
+    return f"the prediction log has {rows:,} rows of this version; {of_log}, {what}"

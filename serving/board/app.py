@@ -21,6 +21,7 @@ from serving.board.errors import refuse_permission, show_error
 from serving.board.headers import SecurityHeaders
 from serving.board.pages import (
     approvals,
+    effect,
     groups,
     heat_map,
     learner,
@@ -45,6 +46,7 @@ PAGES: tuple[tuple[Sequence[Route], Role], ...] = (
     (learner_path.ROUTES, "teacher"),
     (groups.ROUTES, "manager"),
     (versions.ROUTES, "manager"),
+    (effect.ROUTES, "manager"),
     (watch.ROUTES, "manager"),
     (approvals.ROUTES, "manager"),
     (people.ROUTES, "admin"),

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from serving.answers.tables import (
     Action,
     Answer,
+    Assignment,
     ComponentResult,
     ComponentSum,
     CurrentAnswer,
@@ -163,6 +164,11 @@ class Visible:
     def actions(self) -> type[Action]:
         """What was done about the learners, by whomever."""
         return self._limited(Action, self._of_learners(Action.learner_id))
+
+    @cached_property
+    def assignments(self) -> type[Assignment]:
+        """Lots about the learners: who is held out. For counts and lists; no page says of whom."""
+        return self._limited(Assignment, self._of_learners(Assignment.learner_id))
 
     # What everybody may see.
 

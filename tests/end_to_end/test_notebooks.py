@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
 from tests.end_to_end.conftest import COMMAND, REPOSITORY, Mastery, environment
-from tests.ports import free_port, wait_for_port
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.slow,
@@ -57,10 +60,22 @@ def server(repository: Path) -> Iterator[str]:
         subprocess.Popen(command, stdout=output, stderr=output, env=environment()) as process,
     ):
         try:
-            wait_for_port(port, process, log)
+            wait_until_it_answers(port, process, log)
             yield f"http://localhost:{port}"
         finally:
             process.terminate()
+
+
+def wait_until_it_answers(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Waits until the model is loaded, which takes a minute on a busy machine."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"http://localhost:{port}/v1/models/sample").is_success:
+                return
+        time.sleep(0.2)
+    raise AssertionError(log.read_text())
 
 
 def executed(name: str, repository: Path) -> nbformat.NotebookNode:

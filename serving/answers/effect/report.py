@@ -203,5 +203,5 @@ def _power(effect: Effect, found: Estimate | None, cases: int) -> EffectPower | 
         smallest=effect.smallest,
         visible=smallest_visible(found),
         cases_needed=needed,
-        more_cases=max(0, needed - cases),
+        more_cases=0 if found.is_clear else max(0, needed - cases),
     )

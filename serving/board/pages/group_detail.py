@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, case, exists, func, select
 from sqlalchemy.orm import Session
 
+from serving.answers.effect.hold_out import is_held_out
 from serving.board.pages.group_figures import (
     ATTENTION,
     PERIOD,
@@ -77,13 +78,23 @@ class GroupDetail:
         visible: what the viewer may see.
         moments: what to compare.
         group_id: the group.
+        held_out_at: when learners who are held out are not listed; None where nobody is.
     """
 
-    def __init__(self, session: Session, visible: Visible, moments: Moments, group_id: str) -> None:
+    def __init__(
+        self,
+        session: Session,
+        visible: Visible,
+        moments: Moments,
+        group_id: str,
+        *,
+        held_out_at: datetime | None = None,
+    ) -> None:
         self._session = session
         self._visible = visible
         self.moments = moments
         self.group_id = group_id
+        self._held_out_at = held_out_at
 
     def within(self, session: Session) -> GroupDetail:
         """Returns the same in another session."""
@@ -145,8 +156,13 @@ class GroupDetail:
         return sorted(rows, key=lambda row: (-(row.now.level or 0.0), row.title))
 
     def neediest(self) -> list[NeedyLearner]:
-        """Returns the first few learners by need."""
-        return [self._learner(values) for values in self._session.execute(self._learners(NEEDIEST))]
+        """Returns the first few learners by need, as the worklist would name them."""
+        chosen = self._learners(NEEDIEST)
+        if self._held_out_at is not None:
+            lots, learners = self._visible.assignments, self._visible.learners
+            of_learner = lots.learner_id == learners.learner_id
+            chosen = chosen.where(~exists().where(of_learner, is_held_out(self._held_out_at, lots)))
+        return [self._learner(values) for values in self._session.execute(chosen)]
 
     def all_learners(self) -> Iterator[NeedyLearner]:
         """Yields all learners by need."""

@@ -54,7 +54,11 @@ def show_group(request: Request) -> Response:
         moments = Moments.read(session, request.state.visible)
         if moments is None:
             return render(request, "group.html.j2", group=group, moments=None)
-        detail = GroupDetail(session, request.state.visible, moments, group.group_id)
+        holds_out = request.app.state.settings.effect.hold_out > 0
+        detail = GroupDetail(
+            session, request.state.visible, moments, group.group_id,
+            held_out_at=request.app.state.now() if holds_out else None,
+        )  # fmt: skip
         if export := request.query_params.get("export"):
             tables = tables_of_group(request.app.state.engine, detail)
             if export not in tables:

@@ -94,7 +94,8 @@ def _reading(request: Request) -> Iterator[tuple[Session, Worklist]]:
     now: datetime = request.app.state.now()
     week = week_start(now, request.app.state.settings.board.time_zone)
     with Session(request.app.state.engine) as session:
-        yield session, Worklist(session, request.state.visible, now, week)
+        holds_out = request.app.state.settings.effect.hold_out > 0
+        yield session, Worklist(session, request.state.visible, now, week, holds_out=holds_out)
 
 
 def _common(request: Request) -> dict[str, Any]:
@@ -139,6 +140,7 @@ def _of_list(
         "version": version,
         "precision": precision.get(version.id) if version is not None else None,
         "acted": _acted(request, session),
+        "hold_out": request.app.state.settings.effect.hold_out,
         "focus_list": request.headers.get("hx-trigger") in ("previous", "next"),
     }
 

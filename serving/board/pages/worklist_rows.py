@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from serving.answers.effect.hold_out import is_held_out
 from serving.answers.feedback import HELP, VERDICTS, user_names
 from serving.answers.words import reasons_in
 from serving.board.pages.worklist_filters import LAST_PAGE, PAGE_ROWS, Filters
@@ -171,13 +172,23 @@ class Worklist:
         visible: what the viewer may see.
         now: the time.
         week: when this calendar week began.
+        holds_out: whether learners are held out by lot; they are on no list of whom to attend to.
     """
 
-    def __init__(self, session: Session, visible: Visible, now: datetime, week: datetime) -> None:
+    def __init__(
+        self,
+        session: Session,
+        visible: Visible,
+        now: datetime,
+        week: datetime,
+        *,
+        holds_out: bool = False,
+    ) -> None:
         self._session = session
         self._visible = visible
         self._now = now
         self._week = week
+        self._holds_out = holds_out
 
     def page(self, filters: Filters) -> Rows:
         """Returns a page of the list.
@@ -197,10 +208,11 @@ class Worklist:
 
     def one(self, learner_id: str, filters: Filters) -> Row | None:
         """Returns the row of a learner, whether the filters show it or not; None without one."""
-        everything = Filters(unit=filters.unit, show="all")
-        wanted = self._visible.learners.learner_id == learner_id
-        rows = self._read(self._ordered(everything).where(wanted), everything)
-        return rows[0] if rows else None
+        learners = self._visible.learners
+        rows = self._joined(filters.unit or learners.unit_id)
+        rows = rows.where(learners.learner_id == learner_id)
+        found = self._read(rows, Filters(unit=filters.unit, show="all"))
+        return found[0] if found else None
 
     def batches(self, filters: Filters, size: int = 1000) -> Iterator[list[Row]]:
         """Yields the first `EXPORTED` rows, without trends and components, for a file."""
@@ -222,16 +234,20 @@ class Worklist:
     # Which learners, in which order.
 
     def _matching(self, filters: Filters) -> _Rows:
-        learners, answers = self._visible.learners, self._visible.current_answers
-        unit = filters.unit or learners.unit_id
-        here = (answers.learner_id == learners.learner_id) & (answers.unit_id == unit)
-        rows: _Rows = select(learners, answers).select_from(learners).join(answers, here)
-
+        answers = self._visible.current_answers
+        rows = self._joined(filters.unit or self._visible.learners.unit_id)
         if filters.unit and filters.answered:
             rows = rows.where(answers.predicted_class == filters.answered)
         if filters.unit and filters.decision:
             rows = rows.where(_leads_to(answers.decisions, filters.decision))
         return rows.where(*self._conditions(filters))
+
+    def _joined(self, unit: Any) -> _Rows:
+        """Returns the query for learners with their answers in a unit."""
+        learners, answers = self._visible.learners, self._visible.current_answers
+        here = (answers.learner_id == learners.learner_id) & (answers.unit_id == unit)
+        rows: _Rows = select(learners, answers).select_from(learners).join(answers, here)
+        return rows
 
     def _learner_ids(self, filters: Filters) -> Select[str]:
         learners = self._visible.learners
@@ -273,6 +289,13 @@ class Worklist:
             "snoozed": [learners.snoozed_until > self._now],
             "all": [],
         }
+        if self._holds_out and filters.show in ("open", "all"):
+            lots = self._visible.assignments
+            of_learner = lots.learner_id == learners.learner_id
+            return [
+                *chosen[filters.show],
+                ~exists().where(of_learner, is_held_out(self._now, lots)),
+            ]
         return chosen[filters.show]
 
     def _ordered(self, filters: Filters) -> _Rows:

@@ -12,6 +12,7 @@ import yaml
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.config import Config, load_config
+from components.monitoring.thresholds import Threshold, thresholds_of
 from components.schema.infer import infer_schema, schema_changes, statistics_of, to_text
 
 CONFIG = {
@@ -103,3 +104,15 @@ def test_a_column_of_another_type_gets_that_type(config: Config) -> None:
     assert "+  type: BYTES" in lines
     assert not any("DEPRECATED" in line for line in lines)
     assert feature(schema, "correct").type == schema_pb2.FLOAT
+
+
+def test_inputs_the_label_and_units_may_move_as_far_as_the_schema_says(config: Config) -> None:
+    schema = infer_schema(statistics_of([batch()]), config)
+    allowed = thresholds_of(schema)
+    assert thresholds_of(schema, "skew") == allowed
+    words, numbers = Threshold(infinity_norm=0.1), Threshold(jensen_shannon=0.01)
+    assert allowed == {
+        "event_type": words, "mastery": words, "correct": numbers, "num_steps": numbers,
+    }  # fmt: skip
+    # They are about two sets of statistics, so DataGate finds nothing in one.
+    assert schema_changes(schema, statistics_of([batch()])) == []

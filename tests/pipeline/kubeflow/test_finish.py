@@ -158,8 +158,9 @@ def test_a_run_without_a_started_node_has_failed(runs: StoredRuns, config: Confi
 
 
 def test_a_run_of_empty_containers_is_finished_from_the_object_store(
-    runs: StoredRuns, config: Config, tmp_path: Path, bucket: Bucket
-) -> None:
+    runs: StoredRuns, config: Config, tmp_path: Path, bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     there = Mirror(f"s3://{bucket.name}/root", tmp_path / "there")
     folder = there.root / "files"
     folder.mkdir(parents=True)
@@ -173,10 +174,16 @@ def test_a_run_of_empty_containers_is_finished_from_the_object_store(
             "outputFile": str(tmp_path / "output.json"),
         }
     }
-    record = finish(runs, config, TaskOutputs(json.dumps(asked)), here)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with webhook() as receiver:
+        url = receiver.url.removesuffix("/hook")
+        told = load_config(SAMPLE, [f"tracking.openlineage.url={url}"])
+        record = finish(runs, told, TaskOutputs(json.dumps(asked)), here)
     assert record.state == "passed"
     assert record.report == str(runs.layout.root / "files" / "report" / "report.html")
     summary = (tmp_path / "summary").read_text().splitlines()
     assert summary[0] == f"# Run {RUN}: passed"
     assert "- pushed: /serving/17" in summary
-    assert f"root/sample/runs/{RUN}/run.json" in bucket.names()
+    names = bucket.names()
+    assert f"root/sample/runs/{RUN}/run.json" in names
+    assert f"root/sample/runs/{RUN}/tracking.json" in names
