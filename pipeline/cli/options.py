@@ -18,9 +18,9 @@ RUNS = Path("runs")  # the default root
 NO_SETTINGS: list[str] = []  # the default of --set and other repeatable options; Typer copies it
 
 
-def finite(value: float) -> float:
+def finite(value: float | None) -> float | None:
     """Refuses nan and inf, which are valid numbers to Python."""
-    if not math.isfinite(value):
+    if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"expected a finite number, found {value}")
     return value
 

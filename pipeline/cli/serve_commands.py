@@ -157,6 +157,7 @@ def serve(
             "Share of the learners that the newest version or canary is asked about, too, with "
             "answers logged and not returned; default: rollout.shadow.",
             "SHARE",
+            callback=finite,
         ),
     ] = None,
     max_request_bytes: Annotated[
