@@ -86,12 +86,15 @@ def measure_skew(
     reference = find_reference(config, manifest, root)
 
     with quiet_imports():
+        from components.example_gen.encoding import question_columns
         from components.monitoring import columns, drift
         from components.monitoring.thresholds import thresholds_of
 
     allowed = thresholds_of(schema, "skew")
     hashes = {row.input_hash for row in served}
-    new, found = _served_sample(with_log_of(config, recipe), hashes)
+    # A manifest sorts its keys, so who asked by a configuration asked in another order of columns.
+    orders = dict.fromkeys(tuple(question_columns(one)) for one in (config, recipe))
+    new, found = _served_sample(with_log_of(config, recipe), hashes, [*orders])
     # What is served is one outcome each, as in the test split.
     old = reference_sample(reference, recipe, TEST if recipe.steps.shared else TRAIN)
     with TemporaryDirectory(prefix="mastery-skew-") as scratch:
@@ -124,29 +127,37 @@ def measure_skew(
     )
 
 
-def _served_sample(read_as: Config, hashes: set[str]) -> tuple[LogSample, int]:
+def _served_sample(
+    read_as: Config, hashes: set[str], orders: Sequence[Sequence[str]]
+) -> tuple[LogSample, int]:
     """Returns the outcomes of a log that were asked about, and how many inputs of the log they are.
 
     A server is asked without the label and without columns that the model does not read.
+
+    Args:
+        read_as: how the log is read.
+        hashes: of the inputs that were served.
+        orders: in which columns may stand in an example.
     """
     from components.event_log.log import read_log
     from components.event_log.log_spec import LogSpec
-    from components.example_gen.encoding import (
-        encode,
-        feature_columns,
-        join_batches,
-        question_columns,
-    )
+    from components.example_gen.encoding import encode, feature_columns, join_batches
     from components.monitoring.columns import sample_of
 
     part = read_log(read_as, splits=False, keys_only=False).part
     spec = LogSpec.of(read_as)
-    asked, found = question_columns(read_as), set()
+    found: set[str] = set()
     examples = []
     for batch in join_batches(part.windows, part.outcomes, list(spec.features)):
-        digests = [hashlib.sha256(one).hexdigest() for one in encode(batch, asked)]
-        is_served = [digest in hashes for digest in digests]
-        found |= hashes.intersection(digests)
+        is_served = [False] * batch.height
+        for order in orders:
+            if not {*order} <= {*batch.columns}:  # the configuration reads other columns by now
+                continue
+            digests = [hashlib.sha256(one).hexdigest() for one in encode(batch, order)]
+            found |= hashes.intersection(digests)
+            is_served = [
+                known or digest in hashes for known, digest in zip(is_served, digests, strict=True)
+            ]
         examples += encode(batch.filter(is_served), feature_columns(spec))
     return sample_of(examples, read_as), len(found)
 

@@ -96,7 +96,9 @@ def push(root: Path, *settings: str, config: str = "sample") -> Pushed:
     signatures = {"serving_default": rule.serving_default}
     tf.saved_model.save(rule, str(pushed.folder), signatures)
     manifest = {"version": VERSION, "name": loaded.name, "run": RUN, "config": loaded.recipe}
-    (pushed.folder / "manifest.json").write_text(json.dumps(manifest))
+    (pushed.folder / "manifest.json").write_text(
+        json.dumps(manifest, sort_keys=True)
+    )  # as Pusher does
     return pushed
 
 

@@ -91,7 +91,7 @@ def test_more_of_the_same_calls_for_nothing(measured: Measured, pushed: Pushed) 
     assert report.headline == f"No drift: {report.learners} learners are like those of the version."
     # All inputs, then answers, the label, units that were never seen, and shares of units.
     assert [(column.kind, column.column) for column in report.columns] == [
-        *(("input", name) for name in pushed.config.steps.features),
+        *(("input", name) for name in sorted(pushed.config.steps.features)),
         ("input", "num_steps"),
         ("input", "job_level"),
         ("prediction", "predicted_class"),
