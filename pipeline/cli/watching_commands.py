@@ -261,6 +261,9 @@ def _tell(
     if not new:
         return report.model_copy(update={"told": known})
 
+    has_notify = bool(config.notify.webhook or config.notify.email)
+    if not channels and not has_notify:  # nobody is told; whoever is named later still is
+        return report.model_copy(update={"told": known})
     texts = [item.text for item in new]
     problems: list[str] = []
     if "attention" in config.notify.on:
