@@ -31,7 +31,7 @@ def effect(
     ] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Report what calling changed: outcomes of the named against those held out by lot.
+    """Report what calling changed: the named against those held out by lot.
 
     Without `effect: {hold_out: ...}` in the settings that cannot be known, and the report says so.
 
