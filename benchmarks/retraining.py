@@ -11,10 +11,11 @@ those of all weeks so far. Prints a table.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -38,6 +39,7 @@ FIRST = 3  # weeks that the first model is trained on
 WINDOW = 3
 OTHERS = 1000  # learners a week whom models are asked about
 NEVER = "never again"
+METRICS = ("following", "before")
 
 WAYS: dict[str, dict[str, Any] | None] = {
     "continued, with replay": {"warm_start": True, "replay": 0.2},
@@ -61,6 +63,12 @@ class Course:
     before: dict[int, float] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, kept: dict[str, Any]) -> Course:
+        """Returns a course that was kept as JSON, whose keys are text."""
+        by_week = ({int(week): f1 for week, f1 in kept[name].items()} for name in METRICS)
+        return cls(*by_week, kept["seconds"])
+
 
 def main() -> None:
     """Simulates, trains, asks and prints."""
@@ -74,24 +82,36 @@ def main() -> None:
         config = _configure(folder)
         others = _examples(config, folder)
 
-        first = _train(config, folder / "first", f"last:{FIRST} until {_week(FIRST)}", None)
-        courses = {
-            name: _follow(config, folder / name.replace(" ", "-"), rules, first, others)
-            for name, rules in WAYS.items()
-        }
+        first = _first_model(config, folder / "first")
+        courses = {}
+        for name in options.way or WAYS:
+            root = folder / name.replace(" ", "-")
+            kept = root / "course.json"
+            if not kept.exists():
+                course = _follow(config, root, WAYS[name], first, others)
+                kept.write_text(json.dumps(asdict(course)))
+            courses[name] = Course.of(json.loads(kept.read_text()))
         print(f"{describe_machine()}; {options.learners} learners a week, {options.change}.\n")
         _print(courses, changed_in)
+
+
+def _first_model(config: Config, root: Path) -> VersionInService:
+    """Returns the model of the first weeks, which all ways begin with; trains it once."""
+    known = sorted(root.glob("*/nodes/Trainer/model/*/Format-Serving"), key=_number_of)
+    if known:
+        return VersionInService(_number_of(known[-1]), known[-1])
+    return _train(config, root, f"last:{FIRST} until {_week(FIRST)}", None)[0]
 
 
 def _follow(
     config: Config,
     root: Path,
     rules: Mapping[str, Any] | None,
-    first: tuple[VersionInService, float],
+    first: VersionInService,
     others: list[bytes],
 ) -> Course:
     """Trains again after each week, and asks each model about other learners."""
-    course, version = Course(), first[0]
+    course, version = Course(), first
     for week in range(FIRST, WEEKS):
         if week > FIRST and rules is not None:
             given = {"window": f"last:{WINDOW}", **rules}
@@ -217,6 +237,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--change", default="relation:6", help="as for mastery simulate")
     parser.add_argument("--learners", type=int, default=300, help="new ones each week")
     parser.add_argument("--folder", type=Path, help="keeps logs and runs, to go on from the cache")
+    parser.add_argument("--way", action="append", choices=[*WAYS], help="only this one; repeatable")
     return parser.parse_args()
 
 

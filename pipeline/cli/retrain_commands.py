@@ -103,7 +103,7 @@ def backtest(
     ] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Say what would have been pushed when, and how good that was the span after.
+    """Say what would have been pushed when, and how good it was the span after.
 
     Each span of the log in turn is taken for the newest. A model is trained on what was known then,
     as `retrain` says, and judged by its gates; the version in service is asked about the span

@@ -6,7 +6,7 @@ from pipeline.cli.options import NO_SETTINGS, ConfigOption, JsonOption, SetOptio
 
 
 def spans(config: ConfigOption, set_: SetOption = NO_SETTINGS, json_: JsonOption = False) -> None:
-    """Show which deliveries of the log a run would read, and when they were written.
+    """Show which deliveries a run would read, and when they were last written.
 
     It reads names and times of files only, for programs that start a run when there is new data.
 

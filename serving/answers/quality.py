@@ -39,6 +39,7 @@ WEEKS = 12
 WEEK = timedelta(days=7)
 MOST_VALUES = 40  # slices of a column: those with the most answers
 MIN_OUTCOMES = 30  # fewer contradict nothing
+JUDGED_WITHIN = timedelta(days=2)  # an older answer did not know what happened since
 LAST_HORIZON = 5  # weeks; later ones are one group
 _SURE = 2.5758 / 1.96  # the reach of a 99% interval, in that of a 95% one
 
@@ -139,7 +140,7 @@ def _read_answers(
 def _read_outcomes(
     connection: Connection, version_id: int, first: datetime, now: datetime
 ) -> pl.DataFrame:
-    """Returns the outcomes that came in, each beside the answer that it judges."""
+    """Returns the outcomes that came in, each beside the answer shortly before that it judges."""
     is_judged = and_(
         Answer.learner_id == Outcome.learner_id,
         Answer.unit_id == Outcome.unit_id,
@@ -147,12 +148,13 @@ def _read_outcomes(
         Answer.version_id == Outcome.version_id,
     )
     rows = connection.execute(
-        _with_learner(select(*_answer_columns(), Outcome.label, Outcome.value))
+        _with_learner(select(*_answer_columns(), Outcome.label, Outcome.value, Outcome.as_of))
         .join(Outcome, is_judged)
         .where(Outcome.version_id == version_id, Outcome.answered_as_of.between(first, now))
         .where(Outcome.as_of <= now)
     ).all()
-    return pl.DataFrame([tuple(row) for row in rows], schema=_SCHEMA, orient="row")
+    judged = [tuple(row) for *row, as_of in rows if as_of - row[2] <= JUDGED_WITHIN]
+    return pl.DataFrame(judged, schema=_SCHEMA, orient="row")
 
 
 def _answer_columns() -> list[Any]:

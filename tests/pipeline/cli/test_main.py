@@ -173,7 +173,7 @@ SAMPLE_SERVING = "--models runs/sample/serving"
     ("typed", "offered"),
     [
         ("mod", ["models"]),
-        ("models rol", ["rollback"]),
+        ("models rollb", ["rollback"]),
         ("run --only", ["--only-new-data"]),
         ("run --from Tr", ["Transform", "Trainer"]),
         ("run --to Push", ["Pusher"]),

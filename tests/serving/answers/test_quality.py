@@ -125,6 +125,21 @@ def test_worse_outcomes_than_expected_are_a_contradiction(database: Engine) -> N
     assert (whole.kind, week.value) == ("all", "2026-02-23")
 
 
+def test_answers_long_before_an_outcome_are_not_judged_by_it(database: Engine) -> None:
+    fill(database)
+    rows = pl.DataFrame(
+        {
+            "learner_id": ["learner-0000", "learner-0001"],
+            "unit_id": ["unit-0"] * 2,
+            "as_of": [NOW + timedelta(hours=47), NOW + timedelta(hours=49)],
+            "mastery": [CLASSES[0]] * 2,
+        }
+    )
+    store_outcomes(database, rows, Label(column="mastery", classes=CLASSES), now=NOW)
+    [quality] = measure_quality(database, now=NOW + timedelta(days=3)).versions
+    assert quality.whole.outcomes == 1
+
+
 def test_earlier_weeks_and_later_moments_do_not_count(classroom: Engine) -> None:
     [quality] = measure_quality(classroom, now=NOW - timedelta(days=6), weeks=2).versions
     assert [week.value for week in quality.of("week")] == ["2026-02-16", "2026-02-23"]
