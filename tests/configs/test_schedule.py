@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main as command_line
-from pipeline.cli.watching_commands import ATTENTION
+from pipeline.cli.watch_commands import ATTENTION
 
 SCHEDULE = Path(__file__).parents[2] / "configs" / "schedule"
 UNITS = ("mastery-retrain", "mastery-score", "mastery-watch")
