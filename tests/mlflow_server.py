@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-import uv
-
 from tests.debian import one_process
+from tests.environments import make_environment
 from tests.ports import free_port, wait_for_port
 
 LOCK = Path(__file__).parent / "mlflow.lock"
@@ -29,27 +25,18 @@ def find_programs(cache: Path) -> Path:
     Args:
         cache: a folder for the environment; another lock makes another environment.
     """
-    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
-    environment = cache / f"{digest}-{sys.version_info[0]}.{sys.version_info[1]}"
-    programs = environment / "bin"
-    python = os.path.realpath(Path(sys.base_prefix, "bin", f"python3.{sys.version_info[1]}"))
+    programs = make_environment(cache, LOCK, "MLflow")
+    database = programs.parent / _EMPTY
     with one_process(cache):
-        if not programs.is_dir():
-            # Programs hold their own path, so the environment is made where it stays.
-            for command in (
-                ["venv", environment, "--python", python],
-                ["pip", "install", "--python", programs / "python", "--require-hashes",
-                 "--no-deps", "--compile-bytecode", "--requirement", LOCK],
-                ["run", "--no-project", "--python", programs / "python", programs / "mlflow",
-                 "db", "upgrade", f"sqlite:///{environment / _EMPTY}"],
-            ):  # fmt: skip
-                done = subprocess.run(
-                    [uv.find_uv_bin(), "--quiet", *command],
-                    check=False, capture_output=True, text=True,
-                )  # fmt: skip
-                if done.returncode:
-                    shutil.rmtree(environment, ignore_errors=True)
-                    pytest.skip(f"the tests on MLflow need its server, and uv says: {done.stderr}")
+        if not database.is_file():
+            draft = database.with_suffix(".draft")
+            draft.unlink(missing_ok=True)
+            subprocess.run(
+                [programs / "mlflow", "db", "upgrade", f"sqlite:///{draft}"],
+                env={"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(cache)},
+                check=True, capture_output=True,
+            )  # fmt: skip
+            draft.rename(database)
     return programs
 
 

@@ -28,6 +28,7 @@ from components.errors import MasteryError
 from components.node.node_id import Node
 from components.node.this_machine import IS_LINUX, be_killed_with_parent
 from pipeline.layout import Layout
+from pipeline.run.local import terminate_as_interrupt
 from pipeline.run.record import read_records
 from pipeline.store.connection import connect_to_store, connection_config
 from pipeline.store.lookups import RunHistory
@@ -56,7 +57,7 @@ def serve_runs(config: Config, root: Path, *, host: str, port: int) -> None:
         MasteryError: no run has curves, the store cannot be read, or TensorBoard does not start.
     """
     layout = Layout(root.resolve(), config.name)
-    with TemporaryDirectory(prefix="mastery-tensorboard-") as folder, _ends_on_signals():
+    with TemporaryDirectory(prefix="mastery-tensorboard-") as folder, terminate_as_interrupt():
         board = Path(folder, "runs")
         board.mkdir()
         count = link_runs(config, layout, board)
@@ -249,17 +250,3 @@ def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
             raise MasteryError(f"TensorBoard did not start: {last.strip()}")
         time.sleep(0.1)
     raise MasteryError(f"TensorBoard did not listen within {_START:.0f} s.")
-
-
-@contextmanager
-def _ends_on_signals() -> Iterator[None]:
-    """Lets SIGTERM end the command as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
