@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from components.contracts.names import SPLITS
 from components.errors import MasteryError
@@ -122,14 +123,11 @@ class Fits:
     ) -> None:
         if self._process is None:
             return
-        if kind is None and self._process.stdin is not None:
-            self._process.stdin.close()  # it ends when there are no more orders
-            try:
+        if kind is None:
+            _close(self._process.stdin)  # it ends when there are no more orders
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_GRACE)
-            except subprocess.TimeoutExpired:
-                self._kill()
-        else:
-            self._kill()
+        self._kill()
 
     def fit(self, config: Config, after_epoch: AfterEpoch) -> FitEnd:
         """Fits a configuration.
@@ -197,11 +195,26 @@ class Fits:
     def _died(self, process: subprocess.Popen[str]) -> str:
         """Returns why the process ended, and forgets it."""
         code = process.wait()
-        self._process = None
+        self._forget(process)
         return explain_death(code, last_line(self._log), who="the fit")
 
     def _kill(self) -> None:
-        if self._process is not None:
+        """Ends the process, unless it has ended."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-            self._process = None
+        self._forget(self._process)
+
+    def _forget(self, process: subprocess.Popen[str]) -> None:
+        """Closes the pipes of a process that has ended."""
+        _close(process.stdin)
+        _close(process.stdout)
+        self._process = None
+
+
+def _close(pipe: IO[str] | None) -> None:
+    if pipe is not None:
+        with suppress(BrokenPipeError):  # what is left in it has no reader any more
+            pipe.close()
