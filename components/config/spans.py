@@ -56,7 +56,7 @@ def parse_span(value: object) -> SpanChoice:
     """Reads `newest`, a date, a number, `last:7`, or the mapping `{last: 7, until: 2026-11-20}`.
 
     >>> parse_span("2026-11-20")
-    SpanChoice(last=1, given=datetime.date(2026, 11, 20))
+    SpanChoice(last=1, given=datetime.date(2026, 11, 20), until=None)
     >>> str(parse_span({"last": 7}))
     'last:7'
     >>> parse_span("last:7 until 2026-11-20").until
