@@ -7,7 +7,8 @@ learners (`mastery score`), rules tell teachers (`mastery alerts run`, `mastery 
 its end outcomes come in (`mastery answers outcomes`), the version is measured on them
 (`mastery evaluate`) and a canary beside it (`mastery models compare`), which is then promoted or
 stopped. `mastery drift` compares the week with what the version was trained on; if it calls for
-it, `mastery retrain` makes the next canary. In one week a broken export scrambles the labels: the
+it, or if outcomes say that the version is worse than its test split promised, `mastery retrain`
+makes the next canary. In one week a broken export scrambles the labels: the
 measured quality collapses, a model is trained on that week alone, and its gates refuse it; then the
 week is delivered again.
 
@@ -40,6 +41,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.sample import CONFIG, MASTERY, REPOSITORY, latest_record, run_command
 from benchmarks.year_chart import chart
 from components.contracts.evaluation import Evaluation
+from components.contracts.manifest import Manifest
 from components.simulator.changes import (
     NEW_COMPONENTS,
     NEW_UNIT,
@@ -214,14 +216,28 @@ class Platform:
             self._models("promote", str(canary), "--reason", reason)
 
     def _watch(self, lived: Week) -> None:
-        """Looks for drift and for poor answers, and trains if there is some."""
+        """Looks for drift, and for answers below what was promised; trains if there is either.
+
+        Not while a version is on trial: it may be the remedy.
+        """
         code, output = _command("drift", *self._place, "--span", "newest", "--json")
         if code not in (0, RETRAIN):
             sys.exit(f"mastery drift ended with {code}:\n{output}")
         drifted = [column for column in json.loads(output)["columns"] if column["drifted"]]
         lived.drift = "; ".join(column["words"] for column in drifted) or None
-        if lived.drift and lived.pushed is None:
+        if lived.pushed is not None or lived.canary is not None:
+            return
+        if lived.drift:
             self._train(lived, "drift", "retrain")
+        elif lived.high < self._promised(lived.stable):
+            self._train(lived, "quality", "retrain", "--set", "retrain.when=always")
+
+    def _promised(self, version: int) -> float:
+        """Returns macro F1 of a version on its own test split."""
+        folder = self.folder / "runs" / "year" / "serving" / str(version)
+        measured = (Manifest.read_file(folder / Manifest.FILE).metrics or {})["f1_macro"]
+        assert measured is not None
+        return measured
 
     def _train(self, lived: Week, why: str, *command: str) -> None:
         """Trains, and begins to try what was pushed."""
