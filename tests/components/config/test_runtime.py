@@ -146,8 +146,8 @@ EMAIL = {"host": "smtp", "sender": "a@b", "to": ["c@d"]}
         ),
         (
             {"on": ["pased"]},
-            "notify.on[0]: expected 'passed', 'gates failed', 'failed', 'interrupted' or "
-            "'no new data', found 'pased'; did you mean passed?",
+            "notify.on[0]: expected 'passed', 'gates failed', 'failed', 'interrupted', "
+            "'no new data' or 'attention', found 'pased'; did you mean passed?",
         ),
     ],
 )
