@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from components.config import Config, Metadata, load_config
+from components.config import Beam, Config, Metadata, load_config
 from components.config.section import Bound, Section
 from components.config.strict_yaml import read_yaml
 from components.contracts.run_plan import RunPlan
@@ -27,10 +27,12 @@ FEW = settings(max_examples=60, deadline=None)
 
 
 def as_it_travels(config: Config) -> Config:
-    """Returns a configuration without what travels by the environment: store, keys, workers."""
+    """Returns a configuration without what travels by the environment."""
     push = config.push.model_copy(update={"signing_key": None, "public_key": None})
     training = config.training.model_copy(update={"worker_folder": None})
-    return config.model_copy(update={"metadata": Metadata(), "push": push, "training": training})
+    beam = Beam.model_validate(config.beam.model_dump())
+    changes = {"metadata": Metadata(), "push": push, "training": training, "beam": beam}
+    return config.model_copy(update=changes)
 
 
 def strict_json(text: str) -> Any:
