@@ -128,3 +128,5 @@ def context_is_missing(column: str) -> str:
 PORTABLE = "portable"  # the export that runs on any machine
 RELEASE = "release"  # the folder of a pushed version with its papers
 GPU = "gpu"  # the export that holds operations for GPUs only; also the name of its folder
+
+OLDER = "replayed_"  # before the names of the tables of older spans, which are replayed

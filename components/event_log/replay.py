@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.contracts.log_summary import ReplayedLog
-from components.contracts.names import LEARNER, SPLIT, TRAIN
+from components.contracts.names import LEARNER, OLDER, SPLIT, TRAIN
 from components.event_log.learners import Sample
 from components.event_log.point_in_time import Part, Windows
 from components.event_log.problems import Problem
@@ -34,8 +34,6 @@ from components.event_log.timescales import common_clock, judge_clock
 if TYPE_CHECKING:
     from components.event_log.log_spec import LogSpec
     from components.event_log.sources import LogFile
-
-REPLAYED = "replayed_"  # before the names of the tables of older spans
 
 _CLASS = "class "
 _HASHES = 2**64
@@ -83,7 +81,7 @@ def join_replayed(
         older: what `older_counts` returned.
         files: the files of older outcomes, for messages.
     """
-    for part in join_parts(folder, [number], spec, older, files, prefix=REPLAYED):
+    for part in join_parts(folder, [number], spec, older, files, prefix=OLDER):
         yield _train_split(part, spec)
 
 

@@ -15,6 +15,7 @@ from tfx.proto import example_gen_pb2
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.utils import proto_utils
 
+from components.contracts.names import OLDER
 from components.contracts.provenance import (
     FINGERPRINT,
     REPLAY,
@@ -27,12 +28,11 @@ from components.contracts.provenance import (
 from components.event_log.fingerprint import fingerprint_of
 from components.event_log.log_spec import LogSpec
 from components.event_log.problems import raise_if_any
-from components.event_log.replay import REPLAYED as REPLAYED_PREFIX
 from components.event_log.sources import Listing, find_files
 from components.event_log.spans import ChosenSpans, choose_spans
 
 TABLES = ("events", "outcomes")
-REPLAYED_TABLES = tuple(f"{REPLAYED_PREFIX}{table}" for table in TABLES)  # of older spans
+REPLAYED_TABLES = tuple(f"{OLDER}{table}" for table in TABLES)  # of older spans
 
 # TFX's own names; the module that has them imports TFMA.
 INPUT_CONFIG_KEY = "input_config"
@@ -190,7 +190,7 @@ def find_inputs(splits: Iterable[example_gen_pb2.Input.Split], spec: LogSpec) ->
     patterns = input_patterns(splits)
     mappings = dict.fromkeys((TABLES[0], REPLAYED_TABLES[0]), spec.mapping)
     found = {
-        table: find_files(table.removeprefix(REPLAYED_PREFIX), group, mappings.get(table))
+        table: find_files(table.removeprefix(OLDER), group, mappings.get(table))
         for table, group in patterns.items()
     }
     raise_if_any(problem for listing in found.values() for problem in listing.problems)

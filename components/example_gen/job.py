@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.contracts.names import SPLIT
+from components.contracts.names import OLDER, SPLIT
 from components.event_log.conclusion import judge_reading
 from components.event_log.learners import choose_sample, smallest_hashes
 from components.event_log.replay import (
-    REPLAYED,
     join_replayed,
     older_counts,
     replayed_learners,
@@ -123,8 +122,8 @@ class Job:
         Of older spans only the learners are kept that are replayed, and the counts are `older`.
         """
         number, group = task
-        is_older = group.table.startswith(REPLAYED)
-        name = group.table.removeprefix(REPLAYED)
+        is_older = group.table.startswith(OLDER)
+        name = group.table.removeprefix(OLDER)
         table = (events_table if name == "events" else outcomes_table)(self.spec)
         drawn = replayed_learners(self.spec) if is_older else None
         writer = RunWriter(Path(self.scratch), f"{group.table}-{number:05d}", self.parts)
@@ -159,7 +158,7 @@ class Job:
             yield from join_parts(Path(self.scratch), [number], self.spec, newest, files)
             if older is not None:
                 yield from join_replayed(
-                    Path(self.scratch), number, self.spec, older, self.files[f"{REPLAYED}outcomes"]
+                    Path(self.scratch), number, self.spec, older, self.files[f"{OLDER}outcomes"]
                 )
 
     @contextmanager

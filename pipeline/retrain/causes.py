@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.config.spans import describe_spans
+from components.contracts.names import OLDER
 from components.contracts.provenance import DataProvenance
 from components.contracts.watch_report import WatchReport
 from components.errors import MasteryError
 from components.event_log.fingerprint import fingerprint_of
 from components.event_log.log_spec import LogSpec
 from components.event_log.problems import raise_if_any
-from components.event_log.replay import REPLAYED
 from components.event_log.sources import find_files
 from components.event_log.spans import choose_spans
 from pipeline.layout import Layout
@@ -117,7 +117,7 @@ def provenance_of(config: Config) -> DataProvenance:
     found = _find(config, chosen)
     if chosen.older:
         older = _find(config, chosen.older)
-        found |= {f"{REPLAYED}{table}": listing for table, listing in older.items()}
+        found |= {f"{OLDER}{table}": listing for table, listing in older.items()}
     return DataProvenance(
         fingerprint=fingerprint_of(found, spec),
         span=chosen.spans[-1].number if chosen.spans else 0,

@@ -288,11 +288,12 @@ def _compile(plan: RunPlan, layout: Layout, *, quiet: bool) -> pipeline_pb2.Pipe
     # Imported here so that a broken installation is reported as a failed run.
     with quiet_imports() if quiet else nullcontext(), no_collection(), lean_tfx():
         from pipeline.dag import create_pipeline
-        from pipeline.run.freshness import note_retraining
         from pipeline.run.launch import compile_plan
 
     pipeline = create_pipeline(plan.config, layout, enable_cache=plan.use_cache)
     compiled = compile_plan(pipeline, plan.run)
     if plan.retraining is not None:
+        from pipeline.run.freshness import note_retraining
+
         note_retraining(compiled, plan.retraining)
     return compiled
