@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-import httpx
 from joserfc.errors import JoseError
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
@@ -38,7 +39,11 @@ DISCOVERY = "/.well-known/openid-configuration"
 SECONDS = 10.0  # for an answer of the provider
 NEXT = "next"  # in the data of a login in progress; Authlib keeps its own keys there
 # What a provider, or somebody between, can get wrong: a login then fails, and the log says why.
-FAILURES = (AuthlibBaseError, JoseError, httpx.HTTPError, ValueError, KeyError, RuntimeError)
+# Authlib's client is made of httpx2 where that is installed, otherwise of httpx.
+FAILURES = (
+    AuthlibBaseError, JoseError, ValueError, KeyError, RuntimeError,
+    *(import_module(name).HTTPError for name in ("httpx2", "httpx") if find_spec(name)),
+)  # fmt: skip
 
 
 class OidcLogin(CookieAccess):

@@ -93,7 +93,7 @@ class ServedAnswer(Table):
     """
 
     __tablename__ = "served_answers"
-    __table_args__ = (Index(None, "at"),)
+    __table_args__ = (Index(None, "at"), Index(None, "shadow", "at"))
 
     id: Mapped[str] = mapped_column(primary_key=True)
     at: Mapped[datetime]
