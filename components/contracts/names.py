@@ -130,3 +130,4 @@ RELEASE = "release"  # the folder of a pushed version with its papers
 GPU = "gpu"  # the export that holds operations for GPUs only; also the name of its folder
 
 OLDER = "replayed_"  # before the names of the tables of older spans, which are replayed
+SERVED = "Format-Serving"  # TFX's folder of the SavedModel in a model's artifact

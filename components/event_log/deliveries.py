@@ -14,6 +14,8 @@ from components.event_log.spans import choose_spans
 
 if TYPE_CHECKING:
     from components.config import Config
+    from components.event_log.sources import Listing
+    from components.event_log.spans import ChosenSpans
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,10 @@ def find_deliveries(config: Config) -> Deliveries:
     """
     data = config.data
     chosen = choose_spans([*data.events, *data.outcome_files], data.span)
-    paths: list[Path] = []
-    for table, patterns, mapping in (
-        ("events", data.events, data.event_mapping),
-        ("outcomes", data.outcome_files, None),
-    ):
-        listing = find_files(table, chosen.fill(patterns), mapping)
-        raise_if_any(listing.problems)
-        paths += [Path(file.path) for file in listing.files]
+    listings = find_tables(config, chosen).values()
+    raise_if_any(problem for listing in listings for problem in listing.problems)
 
-    found = [path.stat() for path in paths]
+    found = [Path(file.path).stat() for listing in listings for file in listing.files]
     newest = max(status.st_mtime for status in found)
     return Deliveries(
         spans=chosen.names,
@@ -73,3 +69,12 @@ def find_deliveries(config: Config) -> Deliveries:
         bytes=sum(status.st_size for status in found),
         modified=datetime.fromtimestamp(newest, UTC),
     )
+
+
+def find_tables(config: Config, chosen: ChosenSpans) -> dict[str, Listing]:
+    """Returns the files of events and outcomes in some spans, with what is wrong about them."""
+    data = config.data
+    return {
+        "events": find_files("events", chosen.fill(data.events), data.event_mapping),
+        "outcomes": find_files("outcomes", chosen.fill(data.outcome_files)),
+    }

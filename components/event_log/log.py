@@ -43,6 +43,7 @@ from components.contracts.names import AS_OF, LEARNER, ORDER, UNIT
 from components.errors import MasteryError
 from components.event_log.clocks import read_clock
 from components.event_log.conclusion import conclude, judge_reading, summarise
+from components.event_log.deliveries import find_tables
 from components.event_log.derived_outcomes import join_part
 from components.event_log.learners import choose_sample, smallest_hashes
 from components.event_log.log_spec import LogSpec, question_spec
@@ -153,9 +154,8 @@ def find_log(config: Config) -> FoundLog:
     """
     data = config.data
     chosen = choose_spans([*data.events, *data.outcome_files], data.span)
-    events = find_files("events", chosen.fill(data.events), data.event_mapping)
-    outcomes = find_files("outcomes", chosen.fill(data.outcome_files))
-    return FoundLog(events, outcomes, chosen.names)
+    tables = find_tables(config, chosen)
+    return FoundLog(tables["events"], tables["outcomes"], chosen.names)
 
 
 def _read_whole(found: FoundLog, spec: LogSpec, *, splits: bool, keys_only: bool) -> CheckedLog:

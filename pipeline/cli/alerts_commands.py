@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.options import DatabaseOption, JsonOption
+from pipeline.cli.options import DatabaseOption, JsonOption, parse_moment
 
 if TYPE_CHECKING:
     from serving.answers.alerts.evaluation import Told
@@ -95,7 +94,8 @@ def _evaluate(
     from serving.answers.settings import load_settings
 
     settings = load_settings(answers)
-    now = _moment(as_of, settings)
+    example = "time such as 2026-03-02T06:00"
+    now = parse_moment("--as-of", as_of, zone=settings.alerts.zone, example=example)
     known = None if left_out is None else LeftOutList.read_file(left_out)
     engine = open_database(db, existing=True)
     try:
@@ -106,23 +106,6 @@ def _evaluate(
     finally:
         engine.dispose()
     return settings, told
-
-
-def _moment(as_of: str | None, settings: AnswersSettings) -> datetime:
-    """Returns the time of an option; without a zone it is one of the settings' time zone."""
-    from datetime import UTC
-
-    from components.errors import MasteryError
-
-    if as_of is None:
-        return datetime.now(UTC)
-    try:
-        moment = datetime.fromisoformat(as_of)
-    except ValueError:
-        raise MasteryError(
-            f"--as-of: expected a time such as 2026-03-02T06:00, found {as_of!r}."
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=settings.alerts.zone)
 
 
 def _print(settings: AnswersSettings, told: list[Told], *, as_json: bool, is_test: bool) -> None:

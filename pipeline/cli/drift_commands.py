@@ -15,7 +15,8 @@ from pipeline.cli.options import (
     OfflineOption,
     RootOption,
     SetOption,
-    fetch_new,
+    SpanOption,
+    load_and_fetch,
     parse_version_number,
 )
 
@@ -29,12 +30,7 @@ def drift(
     config: ConfigOption,
     set_: SetOption = NO_SETTINGS,
     root: RootOption = RUNS,
-    span: Annotated[
-        str | None,
-        typer.Option(
-            "--span", metavar="SPAN", help="newest, 2026-11-20, 42 or last:7; sets data.span."
-        ),
-    ] = None,
+    span: SpanOption = None,
     model_version: Annotated[
         int | None,
         typer.Option(
@@ -71,7 +67,6 @@ def drift(
     """
     from components.command.console import PlainConsole
     from components.command.program import write_data
-    from components.config import load_config
     from components.errors import MasteryError
     from pipeline.cli.options import pushed_to
     from pipeline.watch.drift import measure_drift
@@ -81,11 +76,9 @@ def drift(
     from serving.models.stores import open_storage
 
     settings = [*set_, f"data.span={span}"] if span else set_
-    loaded = load_config(config, settings)
     if since is not None and served is None:
         raise MasteryError("--since: expected it with --served; --span chooses what is new.")
-    if not offline and not json_:
-        fetch_new(loaded)
+    loaded = load_and_fetch(config, settings, offline=offline or json_)
     storage = open_storage(pushed_to(config, settings, root))
     with open_in_service(storage, model_version) as folder:
         if served is None:

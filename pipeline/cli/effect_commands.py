@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import NO_SETTINGS, ConfigOption, DatabaseOption, JsonOption, SetOption
+from pipeline.cli.options import (
+    NO_SETTINGS,
+    ConfigOption,
+    DatabaseOption,
+    JsonOption,
+    SetOption,
+    parse_moment,
+)
 
 if TYPE_CHECKING:
     from components.contracts.effect_report import EffectArm, EffectReport
@@ -48,7 +55,8 @@ def effect(
     from serving.answers.settings import load_settings
 
     loaded, settings = load_config(config, set_), load_settings(answers)
-    begin = None if since is None else _day(since, settings.alerts.zone)
+    zone, example = settings.alerts.zone, "day such as 2026-03-02"
+    begin = None if since is None else parse_moment("--since", since, zone=zone, example=example)
     engine = open_database(db, existing=True)
     try:
         with Session(engine) as session:
@@ -62,19 +70,6 @@ def effect(
         print(report.to_json(), end="")
     else:
         _print(report)
-
-
-def _day(text: str, zone: Any) -> Any:
-    """Returns the moment of an option; without a zone it is one of the settings' time zone."""
-    from datetime import datetime
-
-    from components.errors import MasteryError
-
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise MasteryError(f"--since: expected a day such as 2026-03-02, found {text!r}.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
 def _print(report: EffectReport) -> None:

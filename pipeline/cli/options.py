@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, tzinfo
 
     from components.config import Config
     from serving.models.storage import Storage
@@ -41,8 +41,20 @@ def parse_version_number(text: str) -> int:
     return number
 
 
-def parse_moment(option: str, text: str | None) -> datetime:
-    """Returns the time that an option names, in UTC unless it says otherwise; None: now.
+def parse_moment(
+    option: str,
+    text: str | None,
+    *,
+    zone: tzinfo | None = None,
+    example: str = "time such as 2026-03-02T06:00Z",
+) -> datetime:
+    """Returns the time that an option names; now if it was not given.
+
+    Args:
+        option: its name, for the error.
+        text: ISO 8601.
+        zone: of a time that names none; default: UTC.
+        example: what the error says was expected.
 
     Raises:
         MasteryError: it is not a time.
@@ -56,10 +68,8 @@ def parse_moment(option: str, text: str | None) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise MasteryError(
-            f"{option}: expected a time such as 2026-03-02T06:00Z, found {text!r}."
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        raise MasteryError(f"{option}: expected a {example}, found {text!r}.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone or UTC)
 
 
 def complete_nodes(incomplete: str) -> list[str]:
@@ -211,6 +221,16 @@ RootOption = Annotated[
 OfflineOption = Annotated[
     bool,
     typer.Option("--offline", help="Read the files that are there; fetch none (data.fetch)."),
+]
+NowOption = Annotated[
+    str | None,
+    typer.Option("--now", metavar="TIME", help="As if it were this time, e.g. 2026-03-02T06:00Z."),
+]
+SpanOption = Annotated[
+    str | None,
+    typer.Option(
+        "--span", metavar="SPAN", help="newest, 2026-11-20, 42 or last:7; sets data.span."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 

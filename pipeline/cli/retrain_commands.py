@@ -13,6 +13,7 @@ from pipeline.cli.options import (
     RUNS,
     ConfigOption,
     JsonOption,
+    NowOption,
     OfflineOption,
     RootOption,
     SetOption,
@@ -32,12 +33,7 @@ def retrain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done, and why.")
     ] = False,
-    now: Annotated[
-        str | None,
-        typer.Option(
-            "--now", metavar="TIME", help="As if it were this time, e.g. 2026-03-02T06:00Z."
-        ),
-    ] = None,
+    now: NowOption = None,
     offline: OfflineOption = False,
     json_: JsonOption = False,
 ) -> None:

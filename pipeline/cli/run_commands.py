@@ -17,6 +17,7 @@ from pipeline.cli.options import (
     OptionalOutcomesOption,
     RootOption,
     SetOption,
+    SpanOption,
     complete_nodes,
     complete_runs,
     fetch_new,
@@ -43,12 +44,7 @@ def run(
         ),
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Execute every node anew.")] = False,
-    span: Annotated[
-        str | None,
-        typer.Option(
-            "--span", metavar="SPAN", help="newest, 2026-11-20, 42 or last:7; sets data.span."
-        ),
-    ] = None,
+    span: SpanOption = None,
     only_new_data: Annotated[
         bool,
         typer.Option(

@@ -43,7 +43,7 @@ def tune(
             "--timeout",
             metavar="SECONDS",
             min=0,
-            callback=lambda value: value if value is None else finite(value),
+            callback=finite,
             help="Start no trial after this long; default: never stop early.",
         ),
     ] = None,

@@ -16,6 +16,7 @@ from pipeline.cli.options import (
     DatabaseOption,
     JsonOption,
     ModelsOption,
+    NowOption,
     OfflineOption,
     RootOption,
     SetOption,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         VersionInService,
         WatchReport,
     )
+    from serving.answers.settings import AnswersSettings
     from serving.models.storage import Storage
 
 ATTENTION = 3  # exit code: something calls for attention
@@ -67,12 +69,7 @@ def watch(
     drift: Annotated[
         bool, typer.Option("--drift/--no-drift", help="Whether to compare the log.")
     ] = True,
-    now: Annotated[
-        str | None,
-        typer.Option(
-            "--now", metavar="TIME", help="As if it were this time, e.g. 2026-03-02T06:00Z."
-        ),
-    ] = None,
+    now: NowOption = None,
     json_: JsonOption = False,
     offline: OfflineOption = False,
 ) -> None:
@@ -98,7 +95,7 @@ def watch(
 
     _expect_suffix(metrics)
     loaded = load_config(config, set_)
-    channels = load_settings(answers).watch.to if answers else []
+    settings = load_settings(answers) if answers else None
     moment = parse_moment("--now", now)
     if not offline and not json_:
         fetch_new(loaded)
@@ -106,7 +103,7 @@ def watch(
     folder = Layout(root.resolve(), loaded.name).runs.parent
     storage = open_folder(models, config, set_, root)
     report = _measure(loaded, storage, root, db, moment, drift=drift)
-    report = _tell(report, loaded, folder, db, channels, answers)
+    report = _tell(report, loaded, folder, db, settings)
     report.write(folder)
     if metrics is not None:
         write_text(metrics, as_metrics(report))
@@ -148,7 +145,7 @@ def _measure(
 
     findings: list[Finding] = []
     notes: list[str] = []
-    versions = _versions(storage)
+    versions = [*_versions(storage)]
     findings += of_versions(versions)
 
     log = _or_finding("freshness", lambda: measure_freshness(config), findings)
@@ -218,14 +215,11 @@ def _quality(db: str | None, now: datetime, weeks: int) -> QualityReport:
         engine.dispose()
 
 
-def _versions(storage: Storage) -> list[VersionInService]:
-    """Returns what answers, and what was stopped."""
-    return [*_served(storage)]
-
-
-def _served(storage: Storage) -> Iterator[VersionInService]:
+def _versions(storage: Storage) -> Iterator[VersionInService]:
+    """Yields what answers, and what was stopped."""
     from components.contracts.watch_report import VersionInService
     from serving.models.changes import current_state, newest_name
+    from serving.models.in_service import newest_not_stopped
 
     state, _ = current_state(storage)
     name = state.name or newest_name(storage)
@@ -235,9 +229,9 @@ def _served(storage: Storage) -> Iterator[VersionInService]:
         if state.canary is not None:
             yield VersionInService(version=state.canary, label="canary", share=canary)
     elif state.out_of_service is None:
-        free = [number for number in storage.servable() if state.stop_of(number) is None]
-        if free:
-            yield VersionInService(version=max(free), label="newest", share=100)
+        newest = newest_not_stopped(storage, state)
+        if newest is not None:
+            yield VersionInService(version=newest, label="newest", share=100)
     for stop in state.stopped:
         yield VersionInService(version=stop.version, label="stopped", stopped=stop.describe(name))
 
@@ -247,8 +241,7 @@ def _tell(
     config: Config,
     folder: Path,
     db: str | None,
-    channels: list[str],
-    answers: Path | None,
+    settings: AnswersSettings | None,
 ) -> WatchReport:
     """Tells people what was not found the time before; returns the report with who was told."""
     import sys
@@ -261,6 +254,7 @@ def _tell(
     if not new:
         return report.model_copy(update={"told": known})
 
+    channels = settings.watch.to if settings else []
     has_notify = bool(config.notify.webhook or config.notify.email)
     if not channels and not has_notify:  # nobody is told; whoever is named later still is
         return report.model_copy(update={"told": known})
@@ -269,8 +263,8 @@ def _tell(
     if "attention" in config.notify.on:
         note = Notification(name=config.name, state="attention", findings=texts)
         problems = deliver(config.notify, note)
-    if channels:
-        _enqueue(report, texts, db, channels, answers)
+    if settings and channels:
+        _enqueue(report, texts, db, settings)
     for problem in problems:
         print(f"mastery: {problem}", file=sys.stderr)
     told = known if problems else [*known, *(item.key for item in new)]
@@ -289,7 +283,7 @@ def _told_before(folder: Path) -> list[str]:
 
 
 def _enqueue(
-    report: WatchReport, texts: list[str], db: str | None, channels: list[str], answers: Path | None
+    report: WatchReport, texts: list[str], db: str | None, settings: AnswersSettings
 ) -> None:
     """Puts a message for each channel into the outbox; `mastery answers send` sends it."""
     from sqlalchemy.orm import Session
@@ -297,15 +291,14 @@ def _enqueue(
     from serving.answers.database import open_database
     from serving.answers.delivery.notice import Notice
     from serving.answers.delivery.outbox import enqueue
-    from serving.answers.settings import load_settings
 
-    language = load_settings(answers).alerts.language
+    language = settings.alerts.language
     subject = f"Mastery, {report.name}: the model calls for attention"
     notice = Notice(subject=subject, text="\n".join(texts), rule="watch", language=language)
     engine = open_database(db, existing=True)
     try:
         with Session(engine) as session, session.begin():
-            for channel in channels:
+            for channel in settings.watch.to:
                 key = f"watch/{report.name}/{report.as_of}/{channel}"
                 enqueue(session, key, channel, notice.model_dump(mode="json"), [])
     finally:

@@ -11,10 +11,10 @@ from components.contracts.names import OLDER
 from components.contracts.provenance import DataProvenance
 from components.contracts.watch_report import WatchReport
 from components.errors import MasteryError
+from components.event_log.deliveries import find_tables
 from components.event_log.fingerprint import fingerprint_of
 from components.event_log.log_spec import LogSpec
 from components.event_log.problems import raise_if_any
-from components.event_log.sources import find_files
 from components.event_log.spans import choose_spans
 from pipeline.layout import Layout
 from pipeline.run.record import read_records
@@ -128,11 +128,7 @@ def provenance_of(config: Config) -> DataProvenance:
 
 
 def _find(config: Config, chosen: ChosenSpans) -> dict[str, Listing]:
-    data = config.data
-    found = {
-        "events": find_files("events", chosen.fill(data.events), data.event_mapping),
-        "outcomes": find_files("outcomes", chosen.fill(data.outcome_files)),
-    }
+    found = find_tables(config, chosen)
     raise_if_any(problem for listing in found.values() for problem in listing.problems)
     return found
 

@@ -102,16 +102,13 @@ def recent_retrainings(config: Config, root: Path, now: datetime) -> list[tuple[
     Raises:
         MetadataError: the store cannot be used.
     """
-    from pipeline.store.connection import connect_to_store, connection_config, explained
-    from pipeline.store.lookups import RunHistory
+    from pipeline.store.lookups import open_history
 
     layout = Layout(root, config.name)
     store = config.metadata.with_environment(os.environ)
     if store.store == "sqlite" and not layout.metadata.exists():
         return []
-    connection = connection_config(store, layout)
-    with explained(connection):
-        history = RunHistory(connect_to_store(connection), layout.store_name)
+    with open_history(store, layout) as history:
         return history.retrainings(now - WEEK, now)
 
 

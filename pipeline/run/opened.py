@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -70,15 +69,13 @@ class OpenedRun:
         Raises:
             MasteryError: ML Metadata does not know it.
         """
-        from pipeline.store.connection import connect_to_store, connection_config
-        from pipeline.store.lookups import RunHistory
+        from pipeline.store.lookups import open_history
 
         layout = Layout(self.root, self.record.name)
         settings = RunPlan.read(layout.run(self.record.run)).config.metadata
-        connection = connection_config(settings.with_environment(os.environ), layout)
-        history = RunHistory(connect_to_store(connection), layout.store_name)
-        execution = history.latest_executions(self.record.run).get(node)
-        file = None if execution is None else history.result_of(execution).file
+        with open_history(settings, layout) as history:
+            execution = history.latest_executions(self.record.run).get(node)
+            file = None if execution is None else history.result_of(execution).file
         if file is None:
             raise MasteryError(f"run {self.record.run}: {node} has left no results.")
         return file

@@ -92,8 +92,8 @@ def find_log(config: Config) -> None:
     Raises:
         LogError: files are missing, or there is no such span.
     """
+    from components.event_log.deliveries import find_tables
     from components.event_log.problems import raise_if_any
-    from components.event_log.sources import find_files
     from components.event_log.spans import choose_spans
 
     chosen = choose_spans(
@@ -101,11 +101,8 @@ def find_log(config: Config) -> None:
         config.data.span,
         with_older=config.data.replay > 0,
     )
-    for table, patterns, mapping in (
-        ("events", config.data.events, config.data.event_mapping),
-        ("outcomes", config.data.outcome_files, None),
-    ):
-        raise_if_any(find_files(table, chosen.fill(patterns), mapping).problems)
+    for listing in find_tables(config, chosen).values():
+        raise_if_any(listing.problems)
 
 
 def check_signing_key(config: Config) -> None:

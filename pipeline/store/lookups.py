@@ -6,11 +6,12 @@ It imports ml_metadata and not TFX: commands that only look something up answer 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_metadata import MetadataStore
 from ml_metadata.proto.metadata_store_pb2 import Artifact, Context, Event, Execution
@@ -22,7 +23,16 @@ from components.contracts.push_result import PushResult
 from components.contracts.run_record import REPORT_FILE, NodeState
 from components.contracts.training_history import TrainingHistory
 from components.node.node_id import Node
-from pipeline.store.connection import MetadataError
+from pipeline.store.connection import (
+    MetadataError,
+    connect_to_store,
+    connection_config,
+    explained,
+)
+
+if TYPE_CHECKING:
+    from components.config.runtime import Metadata
+    from pipeline.layout import Layout
 
 # Custom properties of a run's context.
 PLAN_FINGERPRINT = "plan_fingerprint"
@@ -85,6 +95,25 @@ class NodeResult:
         artifacts = (artifact for group in self.outputs.values() for artifact in group)
         found = (artifact.properties.get("pushed_destination") for artifact in artifacts)
         return next(filter(None, found), None)
+
+
+@contextmanager
+def open_history(
+    settings: Metadata, layout: Layout, *, patience: float | None = None
+) -> Iterator[RunHistory]:
+    """Yields the runs of a pipeline.
+
+    Args:
+        settings: the section `metadata` of the configuration.
+        layout: of the pipeline.
+        patience: see `connect_to_store`.
+
+    Raises:
+        MetadataError: the store cannot be used, also inside the block.
+    """
+    connection = connection_config(settings, layout)
+    with explained(connection):
+        yield RunHistory(connect_to_store(connection, patience=patience), layout.store_name)
 
 
 class RunHistory:

@@ -13,21 +13,19 @@ from components.contracts.anomalies import FoundAnomalies
 from components.contracts.contract import Contract, ContractError
 from components.contracts.evaluation import Evaluation
 from components.contracts.log_summary import LogSummary
+from components.contracts.names import SERVED
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import NodeRecord, RunRecord
 from components.contracts.training_history import TrainingHistory
 from components.model_version.folders import version_number
 from components.node.node_id import Node
-from pipeline.store.connection import connect_to_store, connection_config
-from pipeline.store.lookups import NodeResult, RunHistory, StoredArtifact
+from pipeline.store.lookups import NodeResult, StoredArtifact, open_history
 
 if TYPE_CHECKING:
     from components.config import Config
     from pipeline.layout import Layout
 
 File = TypeVar("File", bound=Contract)
-
-_SERVED = "Format-Serving"  # TFX's folder of the SavedModel in a model's artifact
 
 
 @dataclass(frozen=True)
@@ -101,10 +99,10 @@ def gather_facts(config: Config, layout: Layout, run: str) -> RunFacts:
     with suppress(ContractError):  # runs of containers have no plan
         config = RunPlan.read(folder).config
 
-    store = connect_to_store(connection_config(config.metadata, layout), patience=0)
-    history = RunHistory(store, layout.store_name)
-    executions = history.latest_executions(run)
-    results = {node: history.result_of(item) for node, item in executions.items()}
+    with open_history(config.metadata, layout, patience=0) as history:
+        executions = history.latest_executions(run)
+        results = {node: history.result_of(item) for node, item in executions.items()}
+        inputs = {node: history.inputs_of(item) for node, item in executions.items()}
 
     nodes = []
     for item in record.nodes:
@@ -115,9 +113,8 @@ def gather_facts(config: Config, layout: Layout, run: str) -> RunFacts:
         began = datetime.fromtimestamp(created, UTC) if created else record.started
         started = item.started or began
         ended = started + timedelta(seconds=item.seconds or 0.0)
-        inputs = history.inputs_of(execution) if execution else {}
         outputs = result.outputs if result else {}
-        nodes.append(NodeFacts(item, started, ended, inputs, outputs))
+        nodes.append(NodeFacts(item, started, ended, inputs.get(item.id, {}), outputs))
 
     return RunFacts(
         record=record,
@@ -142,5 +139,5 @@ def _read(kind: type[File], result: NodeResult | None) -> File | None:
 
 def _model_of(result: NodeResult | None) -> Path | None:
     models = result.outputs.get("model") if result else None
-    folder = Path(models[0].uri, _SERVED) if models else None
+    folder = Path(models[0].uri, SERVED) if models else None
     return folder if folder and folder.is_dir() else None

@@ -30,13 +30,13 @@ from components.node.this_machine import IS_LINUX, be_killed_with_parent
 from pipeline.layout import Layout
 from pipeline.run.local import terminate_as_interrupt
 from pipeline.run.record import read_records
-from pipeline.store.connection import connect_to_store, connection_config
-from pipeline.store.lookups import RunHistory
+from pipeline.store.lookups import open_history
 from pipeline.tracking.mlflow_run import flatten
 
 if TYPE_CHECKING:
     from components.config import Config
     from components.contracts.run_record import RunRecord
+    from pipeline.store.lookups import RunHistory
 
 _SECTIONS = ("training", "model")  # what is varied between runs
 _LOOK = 5.0  # seconds between two looks for new runs
@@ -94,10 +94,9 @@ def link_runs(config: Config, layout: Layout, board: Path) -> int:
         if record.state != "running" and not (board / _name_of(record)).exists()
     ]
     if records:
-        store = connect_to_store(connection_config(config.metadata, layout), patience=0)
-        history = RunHistory(store, layout.store_name)
-        for record in records:
-            _add_run(config, layout, history, record, board)
+        with open_history(config.metadata, layout, patience=0) as history:
+            for record in records:
+                _add_run(config, layout, history, record, board)
     return sum(1 for _ in board.iterdir())
 
 

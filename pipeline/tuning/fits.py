@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from components.contracts.names import SPLITS
+from components.contracts.names import SERVED, SPLITS
 from components.errors import MasteryError
 from components.node.node_id import Node
 from components.node.settings import TrainerSettings
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from components.contracts.provenance import DataProvenance
     from pipeline.store.lookups import NodeResult
 
-SERVED = "Format-Serving"  # where TFX keeps the model inside an artifact
 LOG = "fits.log"  # what TensorFlow printed
 _FITTER = (sys.executable, "-m", "pipeline.tuning.fitter")
 _GRACE = 5.0  # seconds between asking the process to end and killing it

@@ -6,7 +6,6 @@ fit, as the Trainer does it, to the same transformed examples.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -125,13 +124,11 @@ def _prepare(config: Config, layout: Layout, console: PlainConsole) -> Inputs:
     if record.state != "passed":
         raise MasteryError(str(record.error))
 
-    from pipeline.store.connection import connect_to_store, connection_config
-    from pipeline.store.lookups import RunHistory
+    from pipeline.store.lookups import open_history
 
-    connection = connection_config(config.metadata.with_environment(os.environ), layout)
-    history = RunHistory(connect_to_store(connection), layout.store_name)
-    executions = history.latest_executions(record.run)
-    results = {Node(node): history.result_of(item) for node, item in executions.items()}
+    with open_history(config.metadata, layout) as history:
+        executions = history.latest_executions(record.run)
+        results = {Node(node): history.result_of(item) for node, item in executions.items()}
     return Inputs.of(results, record.data or DataProvenance())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.command.program import quiet_imports
 from components.contracts.drift_report import DriftReport
@@ -17,6 +17,7 @@ from pipeline.watch.reference import ReferenceData, find_reference
 
 if TYPE_CHECKING:
     from components.config import Config
+    from components.monitoring.drift import Comparison
     from components.monitoring.log_sample import LogSample
 
 MOST_ANSWERS = 50_000  # of a split's examples that the version is asked again; more are sampled
@@ -53,7 +54,7 @@ def measure_drift(
     reference = find_reference(config, manifest, root)
 
     with quiet_imports():
-        from components.monitoring import columns, drift
+        from components.monitoring import columns
         from components.monitoring.thresholds import thresholds_of
 
     allowed = thresholds_of(schema)
@@ -68,21 +69,49 @@ def measure_drift(
     compared.append(columns.compare_label(recipe, allowed, old, new))
     compared += columns.compare_units(allowed, units_of(reference, recipe), new)
 
-    count = drift.DRAWS if draws is None else draws
-    return DriftReport.judged(
+    return report_of(
+        compared, old, new, reference,
         name=config.name,
         version=manifest.version,
+        spans=spans,
+        draws=draws,
+        notes=[*unjudged("drift_comparator", allowed), *too_few(old, new)],
+    )  # fmt: skip
+
+
+def report_of(
+    comparisons: Sequence[Comparison],
+    old: LogSample,
+    new: LogSample,
+    reference: ReferenceData,
+    *,
+    draws: int | None,
+    **facts: Any,
+) -> DriftReport:
+    """Returns the report on columns that were compared.
+
+    Args:
+        comparisons: of columns.
+        old: what the version was made with.
+        new: what it is compared with.
+        reference: where `old` is from.
+        draws: how often learners are drawn; None for the default.
+        facts: further fields of the report.
+    """
+    from components.monitoring import drift
+
+    count = drift.DRAWS if draws is None else draws
+    return DriftReport.judged(
         run=reference.run,
         reference_spans=reference.data.spans,
-        spans=spans,
         reference_learners=len(old.learners),
         learners=len(new.learners),
         outcomes=new.outcomes,
         few_events=new.few_events,
-        confidence=drift.confidence_of(compared),
+        confidence=drift.confidence_of(comparisons),
         draws=count,
-        columns=drift.compare(compared, draws=count),
-        notes=[*unjudged("drift_comparator", allowed), *too_few(old, new)],
+        columns=drift.compare(comparisons, draws=count),
+        **facts,
     )
 
 

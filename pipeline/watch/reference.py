@@ -12,8 +12,7 @@ from components.contracts.provenance import DataProvenance
 from components.errors import MasteryError
 from components.node.node_id import Node
 from pipeline.layout import Layout
-from pipeline.store.connection import connect_to_store, connection_config, explained
-from pipeline.store.lookups import RunHistory, StoredArtifact
+from pipeline.store.lookups import StoredArtifact, open_history
 
 if TYPE_CHECKING:
     from components.config import Config
@@ -79,9 +78,7 @@ def _find_examples(config: Config, run: str, root: Path) -> StoredArtifact:
     if config.metadata.store == "sqlite" and not layout.metadata.is_file():
         raise MasteryError(f"{expected}, found no {layout.metadata.name} there.")
 
-    connection = connection_config(config.metadata, layout)
-    with explained(connection):
-        history = RunHistory(connect_to_store(connection), layout.store_name)
+    with open_history(config.metadata, layout) as history:
         execution = history.latest_executions(run).get(Node.EXAMPLE_GEN)
         found = [] if execution is None else history.result_of(execution).outputs.get("examples")
     if not found:

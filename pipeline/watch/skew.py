@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from components.command.program import quiet_imports
-from components.contracts.drift_report import DriftReport
 from components.contracts.manifest import Manifest
 from components.contracts.names import TEST, TRAIN
 from components.errors import MasteryError
@@ -24,6 +23,7 @@ from pipeline.watch.drift import (
     one_column,
     reference_answers,
     reference_sample,
+    report_of,
     too_few,
     units_of,
     unjudged,
@@ -33,6 +33,7 @@ from pipeline.watch.reference import find_reference
 
 if TYPE_CHECKING:
     from components.config import Config
+    from components.contracts.drift_report import DriftReport
     from components.monitoring.log_sample import LogSample
 
 
@@ -87,7 +88,7 @@ def measure_skew(
 
     with quiet_imports():
         from components.example_gen.encoding import question_columns
-        from components.monitoring import columns, drift
+        from components.monitoring import columns
         from components.monitoring.thresholds import thresholds_of
 
     allowed = thresholds_of(schema, "skew")
@@ -105,20 +106,15 @@ def measure_skew(
         compared = [*columns.compare_inputs(recipe, allowed, old, new), *compared]
         compared += columns.compare_units(allowed, units_of(reference, recipe), new)
 
-    count = drift.DRAWS if draws is None else draws
-    return DriftReport.judged(
+    return report_of(
+        compared,
+        old,
+        new,
+        reference,
         name=config.name,
         version=manifest.version,
-        run=reference.run,
         compared="served",
-        reference_spans=reference.data.spans,
-        reference_learners=len(old.learners),
-        learners=len(new.learners),
-        outcomes=new.outcomes,
-        few_events=new.few_events,
-        confidence=drift.confidence_of(compared),
-        draws=count,
-        columns=drift.compare(compared, draws=count),
+        draws=draws,
         notes=[
             *unjudged("skew_comparator", allowed),
             _how_many(len(served), len(hashes), found, known=known),

@@ -12,6 +12,7 @@ from serving.models.changes import current_state
 from serving.models.stopping import require_in_service
 
 if TYPE_CHECKING:
+    from components.contracts.serving_state import ServedState
     from serving.models.storage import Storage
 
 
@@ -24,14 +25,23 @@ def number_in_service(storage: Storage) -> int:
     """
     require_in_service(storage)
     state, _ = current_state(storage)
-    servable = storage.servable()
-    available = [version for version in servable if state.stop_of(version) is None]
-    number = state.stable if state.stable in servable else max(available, default=None)
+    is_there = state.stable in storage.servable()
+    number = state.stable if is_there else newest_not_stopped(storage, state)
     if number is None:
         raise MasteryError(
             f"{storage.address}: expected a pushed version, found none. `mastery run` pushes one."
         )
     return number
+
+
+def newest_not_stopped(storage: Storage, state: ServedState) -> int | None:
+    """Returns the version that answers where none is labelled stable; None without any.
+
+    Raises:
+        MasteryError: the folder cannot be read.
+    """
+    free = (version for version in storage.servable() if state.stop_of(version) is None)
+    return max(free, default=None)
 
 
 @contextmanager

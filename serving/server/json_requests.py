@@ -13,7 +13,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from grpc import StatusCode
 
 from components.command.escape import shorten
 from components.contracts.names import SERVING_DEFAULT
+from serving.server.child_process import start_child
 from serving.server.json_tensors import (
     decode_json,
     is_b64,
@@ -272,15 +272,8 @@ class JsonProcess:
         if self._connection is not None:
             return self._connection
 
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno()), str(self._memory)],
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                cwd=Path(__file__).parents[2],
-            )
-        self._connection = Connection(ours.detach())
+        here = Path(__file__).parents[2]
+        self._process, self._connection = start_child(__name__, self._memory, cwd=here)
         return self._connection
 
 

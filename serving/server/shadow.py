@@ -14,11 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import queue
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -31,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from components.contracts.names import EXPLAIN, EXPLAIN_STEPS
 from serving.server.batching import batch_kind, join_requests
 from serving.server.canary import learner_keys, select
+from serving.server.child_process import start_child
 from serving.server.shadow_process import Other, ShadowBatch, ShadowSettings
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mastery.serving")
 
-PROGRAM = (sys.executable, "-m", "serving.server.shadow_process")
+PROGRAM = "serving.server.shadow_process"
 LOWER_PRIORITY = 10
 LATER = 0.02  # seconds after which an answer is taken to have gone out
 MOST_REQUESTS = 256  # that wait
@@ -266,14 +264,7 @@ class Shadow:
         if self._connection is not None:
             return self._connection
 
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [*PROGRAM, str(theirs.fileno()), str(LOWER_PRIORITY)],
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )
-        self._connection = Connection(ours.detach())
+        self._process, self._connection = start_child(PROGRAM, LOWER_PRIORITY)
         self._connection.send(self._settings)
         return self._connection
 
