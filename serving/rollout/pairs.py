@@ -18,7 +18,6 @@ from components.contracts.names import (
     AS_OF,
     CLASSES,
     LEARNER,
-    NUM_STEPS,
     ORDER,
     PREDICTED_CLASS,
     PREDICTION,
@@ -28,7 +27,7 @@ from components.contracts.names import (
 from components.event_log.log import read_log
 from components.event_log.log_spec import LogSpec
 from components.event_log.spans import choose_spans
-from components.example_gen.encoding import encode, join_batches
+from components.example_gen.encoding import encode, join_batches, question_columns
 from serving.predict import questions_from_log
 from serving.prediction_log.log_store import Query
 
@@ -160,10 +159,9 @@ def _outcomes(config: Config) -> pl.DataFrame:
     """Returns the outcomes with the hash of the question of their own moment."""
     part = read_log(config, splits=False, keys_only=False).part
     spec = LogSpec.of(config)
-    inputs = dict.fromkeys([NUM_STEPS, *config.context, *config.prior.group_by, *spec.features])
     examples: list[bytes] = []
     for batch in join_batches(part.windows, part.outcomes, list(spec.features)):
-        examples += encode(batch, list(inputs))
+        examples += encode(batch, question_columns(config))
     hashes = [sha256(example).hexdigest() for example in examples]
     table = part.outcomes.sort(ORDER) if len(examples) != len(part.outcomes) else part.outcomes
     return table.select(LEARNER, UNIT, AS_OF, config.label.column).with_columns(

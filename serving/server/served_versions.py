@@ -348,11 +348,11 @@ class ServedVersions:
         """Returns the version to ask in the shadow of each of a pair, by the other one."""
         split, paths = self.split, self._folders.paths
         first = max(self._servables, default=None) if split is None else split.stable
-        second = max(paths, default=None) if split is None else split.canary or max(paths)
+        canary = None if split is None else split.canary
+        second = canary or max(paths, default=None)
         if first is None or second is None or first not in paths or second not in paths:
             return {}
-        is_canary = split is not None and split.canary is not None
-        if first == second or (second < first and not is_canary):
+        if first == second or (second < first and canary is None):
             return {}
         pair = frozenset((first, second))
         return {
